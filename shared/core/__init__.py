@@ -1,0 +1,1 @@
+"""Pure decisions: no clock, dice, environment, log, storage or network."""

@@ -1,0 +1,72 @@
+r"""The keys of the raw layer and of everything else that is stored by name.
+
+Azure forbids ``/ \ # ?`` and control characters in keys and advises against ``%`` and ``+``:
+https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from datetime import UTC, datetime
+
+from shared.core.model import Place, RecordId
+
+#: The row that holds a partition's head.  It sorts before everything else.
+HEAD = "!"
+VERSIONS = "v|"
+FEED = "s|"
+ALIASES = "k|"
+#: Azure takes 1,024 characters; what we put around an escaped name needs less than 64.
+LONGEST = 960
+
+_PLAIN = frozenset(string.ascii_letters + string.digits + "-._@")
+
+
+def escape(name: str) -> str:
+    """Write ``name`` so that it may stand in any key, and no two names look the same.
+
+    Everything but letters, digits and ``- . _ @`` becomes ``=XX``, one per UTF-8 byte.
+    """
+    escaped = "".join(
+        char if char in _PLAIN else "".join(f"={byte:02X}" for byte in char.encode())
+        for char in name
+    )
+    if not escaped or len(escaped) > LONGEST:
+        raise ValueError(f"a name of {len(escaped)} characters cannot be a key")
+    return escaped
+
+
+def partition(place: Place) -> str:
+    """Return the partition of one resource of one member in the raw layer."""
+    return "|".join(escape(part) for part in (place.provider, place.user, place.resource))
+
+
+def version_row(record: RecordId, updated_at: datetime, n: int) -> str:
+    """Return the row key of a version; a record's rows sort from its oldest to its current."""
+    return f"{versions_of(record)}{instant(updated_at)}|{n:04}"
+
+
+def versions_of(record: RecordId) -> str:
+    """Return what the row keys of all versions of ``record`` start with."""
+    return f"{VERSIONS}{escape(record)}|"
+
+
+def feed_row(seq: int) -> str:
+    """Return the row key of number ``seq`` of the feed."""
+    return f"{FEED}{seq:012}"
+
+
+def alias_row(alias: RecordId) -> str:
+    """Return the row key that leads from a second name to the record's id."""
+    return f"{ALIASES}{escape(alias)}"
+
+
+def instant(at: datetime) -> str:
+    """Write ``at`` in UTC with a fixed width, so that text sorts as time does."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def fingerprint(secret: str) -> str:
+    """Return the form in which one-time secrets and cursors are kept: their sha256, in hex."""
+    return hashlib.sha256(secret.encode()).hexdigest()

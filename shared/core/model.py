@@ -1,0 +1,303 @@
+"""The nouns that everything else is written in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import NewType
+
+UserId = NewType("UserId", str)
+ProviderName = NewType("ProviderName", str)
+ResourceName = NewType("ResourceName", str)
+#: Names a connection wherever a person's id must not appear: messages, logs, spans.
+Ref = NewType("Ref", str)
+#: Names one run.  The head holds the current one, and workers of older runs stop.
+RunId = NewType("RunId", str)
+#: Names one grant, so that finishing a connection twice writes its tokens once.
+GrantId = NewType("GrantId", str)
+#: The provider's own name for the member.
+AccountId = NewType("AccountId", str)
+RecordId = NewType("RecordId", str)
+#: Opaque: the provider made it, and all we may do is hand it back.
+Cursor = NewType("Cursor", str)
+
+#: Earlier than any wearable's first record, so a span from here means "everything".
+HISTORY_START = datetime(2012, 1, 1, tzinfo=UTC)
+
+
+class Lane(StrEnum):
+    """Who is waiting for a request; the first ones go first."""
+
+    AUTH = "auth"
+    WEBHOOK = "webhook"
+    MANUAL = "manual"
+    NIGHTLY = "nightly"
+    BACKFILL = "backfill"
+
+    @property
+    def bulk(self) -> bool:
+        """Whether nobody is waiting in front of a screen."""
+        return self in {Lane.NIGHTLY, Lane.BACKFILL}
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open stretch of time: ``start`` belongs to it, ``end`` does not."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise ValueError("a Span needs aware datetimes")
+        if self.end <= self.start:
+            raise ValueError(f"a Span runs forwards, not {self.start} to {self.end}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the records of one resource of one member are kept."""
+
+    provider: ProviderName
+    user: UserId
+    resource: ResourceName
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One item as the provider sent it, with the few facts that we rely on."""
+
+    id: RecordId
+    #: None for a document, which the provider does not date: then it is when we saw it first.
+    updated_at: datetime | None
+    #: When it happened; a walk goes down along these.  None for a document.
+    start: datetime | None
+    #: The day it belongs to in the member's own time zone, for the calendar.
+    day: date | None
+    #: Whose it is.  None where the provider does not say.
+    account: AccountId | None
+    #: A second name that this record can be found by, unique within the resource.
+    alias: RecordId | None
+    #: The JSON text, byte for byte as it came.
+    body: str
+    #: sha256 (hex) of the canonical form: sorted keys, no white space.
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """An item that the raw layer cannot take, with the reason, so that a person can look."""
+
+    reason: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of a walk: what it listed, and how to ask for the next one."""
+
+    records: tuple[Record, ...]
+    misfits: tuple[Misfit, ...] = ()
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask for next: everything in ``span``, from ``cursor`` on."""
+
+    span: Span
+    cursor: Cursor | None
+
+
+class Progress(StrEnum):
+    """How the newest run of a resource stands."""
+
+    IDLE = "idle"
+    RUNNING = "running"
+    WAITING = "waiting"
+    FINISHED = "finished"
+    FAILED = "failed"
+    #: The member did not grant what this resource needs.
+    NO_SCOPE = "no_scope"
+    #: The member's account at the provider is paused.
+    DEACTIVATED = "deactivated"
+
+
+#: A run that will go on by itself.
+ACTIVE = frozenset({Progress.RUNNING, Progress.WAITING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What we know about one resource of one member; ``held`` is what we have without a hole.
+
+    Every write to the resource's partition rewrites the head under its ETag, so whoever holds
+    an older head can write nothing.
+    """
+
+    progress: Progress = Progress.IDLE
+    run: RunId | None = None
+    lane: Lane | None = None
+    #: What the run must cover, frozen when it started.
+    goal: Span | None = None
+    #: What we hold without a hole; its end is the resource's ``last_sync_at``.
+    held: Span | None = None
+    #: What is being read now, whole, and how far down this walk may look.
+    window: Span | None = None
+    until: datetime | None = None
+    cursor: Cursor | None = None
+    #: Digests of the cursors that this walk has used.
+    used: tuple[str, ...] = ()
+    #: The start of the oldest record that the walk has written.
+    reached: datetime | None = None
+    #: When a document was last asked for.
+    checked_at: datetime | None = None
+    #: The last number given out in the feed.
+    seq: int = 0
+    records: int = 0
+    versions: int = 0
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    #: Days with data, one bit a day (``core/days.py``).
+    days: bytes = b""
+    #: Why the run waits or failed, and until when.
+    reason: str | None = None
+    retry_at: datetime | None = None
+    #: Which worker wrote this, so that it knows its own write when the answer was lost.
+    writer: str | None = None
+    #: The run's last sign of life.
+    touched_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A version that is already stored: which state of the record it is, and its content."""
+
+    updated_at: datetime
+    n: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version to write: ``record``, the ``n``-th content under ``updated_at``."""
+
+    record: Record
+    updated_at: datetime
+    n: int
+    #: Its number in the feed.
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkJob:
+    """Carry one run of one resource on, from where its head says it is."""
+
+    ref: Ref
+    resource: ResourceName
+    run: RunId
+    lane: Lane
+    #: Failures in a row that were nobody's wish.
+    attempt: int = 0
+    #: Times in a row that the provider asked us to wait.
+    waits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FinishJob:
+    """Finish a connection whose grant was kept before something went wrong."""
+
+    ref: Ref
+    grant: GrantId
+    attempt: int = 0
+    waits: int = 0
+
+
+Job = ChunkJob | FinishJob
+
+
+class Status(StrEnum):
+    """How a connection stands."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    #: Nothing is fetched until the member signs in again.
+    PARKED = "parked"
+
+
+class Secret:
+    """A text that never shows itself in a log, an error or a debugger."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text, at the one place that needs it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A secret that only our cipher can open, and only where it was sealed for."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedGrant:
+    """A grant at rest."""
+
+    id: GrantId
+    access: Sealed
+    refresh: Sealed
+    issued_at: datetime
+    expires_at: datetime
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Somebody's announcement that they are about to renew, good until ``until``."""
+
+    id: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One member's consent at one provider."""
+
+    user: UserId
+    provider: ProviderName
+    ref: Ref
+    status: Status
+    grant: SealedGrant
+    #: The provider's name for the member; None until a profile or a record has told us.
+    account: AccountId | None
+    connected_at: datetime
+    #: Why it is parked.
+    reason: str | None = None
+    #: Who is renewing the grant now.
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A grant that was redeemed and is not yet a connection."""
+
+    user: UserId
+    provider: ProviderName
+    ref: Ref
+    grant: SealedGrant

@@ -1,0 +1,104 @@
+"""Decide what to fetch next.  No clock, no network, no storage.
+
+What we hold of a resource is one unbroken span of time.  An incremental run grows it to the
+right, a backfill grows it to the left, and a run is over once it covers its goal.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from shared.core.model import HISTORY_START, Head, Lane, Span
+
+#: Straps sync late and scores are revised, so the newest days are read again.
+LOOKBACK = timedelta(days=3)
+#: A document changes seldom, and the provider does not say when.
+DOCUMENT_AGE = timedelta(days=7)
+#: Pages that a waiting member is served before the rest of a run gives way to others.
+PATIENT_PAGES = 4
+
+
+def goal(now: datetime, *, days: int) -> Span:
+    """Choose what a run must cover: the last ``days`` days, or everything when 0."""
+    return Span(now - timedelta(days=days) if days else HISTORY_START, now)
+
+
+def next_window(held: Span | None, goal: Span) -> Span | None:
+    """Choose the next stretch to read, or None once ``goal`` is covered.
+
+    Fresh records come before history: someone who connects this morning wants to see last
+    night first.
+    """
+    if held is None:
+        return goal
+    if held.end < goal.end:
+        # From what we hold, even where the goal starts later: a span has no holes.
+        return Span(max(HISTORY_START, held.end - LOOKBACK), goal.end)
+    if goal.start < held.start:
+        return Span(goal.start, held.start)
+    return None
+
+
+def extend(held: Span | None, window: Span) -> Span:
+    """Add a window that was read to its end to what we hold.
+
+    The span only ever grows, so finishing a window twice changes nothing.
+    """
+    if held is None:
+        return window
+    if window.end < held.start or held.end < window.start:
+        raise ValueError(f"{window} would leave a hole beside {held}")
+    return Span(min(held.start, window.start), max(held.end, window.end))
+
+
+def document_due(head: Head, now: datetime) -> bool:
+    """Say whether a document was last asked for too long ago."""
+    return head.checked_at is None or head.checked_at + DOCUMENT_AGE <= now
+
+
+def lane_after(lane: Lane, pages: int) -> Lane:
+    """Choose the lane of a job that goes on after ``pages`` pages.
+
+    A member who waits is served first; a history of years must not keep others waiting.
+    """
+    return Lane.BACKFILL if lane is Lane.MANUAL and pages >= PATIENT_PAGES else lane
+
+
+def fraction(head: Head) -> float:
+    """Say how much of the goal is covered, from 0 to 1.
+
+    A walk runs down through its window, so what lies above ``reached`` is already here.
+    """
+    if head.goal is None:
+        return 0.0 if head.checked_at is None else 1.0
+    parts = [_clip(head.held, head.goal), _clip(_read(head), head.goal)]
+    whole = (head.goal.end - head.goal.start).total_seconds()
+    return sum(_seconds(part) for part in _merge(parts)) / whole
+
+
+def _read(head: Head) -> Span | None:
+    if head.window is None or head.reached is None or head.window.end <= head.reached:
+        return None
+    return Span(head.reached, head.window.end)
+
+
+def _clip(span: Span | None, goal: Span) -> Span | None:
+    if span is None:
+        return None
+    start, end = max(span.start, goal.start), min(span.end, goal.end)
+    return Span(start, end) if start < end else None
+
+
+def _merge(spans: list[Span | None]) -> list[Span]:
+    """Join the spans that overlap, so that nothing counts twice."""
+    merged: list[Span] = []
+    for span in sorted(filter(None, spans), key=lambda span: span.start):
+        if merged and span.start <= merged[-1].end:
+            merged[-1] = Span(merged[-1].start, max(merged[-1].end, span.end))
+        else:
+            merged.append(span)
+    return merged
+
+
+def _seconds(span: Span) -> float:
+    return (span.end - span.start).total_seconds()

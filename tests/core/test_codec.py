@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.codec import decode, encode
+from shared.core.model import ChunkJob, FinishJob, GrantId, Job, Lane, Ref, ResourceName, RunId
+from shared.errors import UnreadableMessage
+
+NAMES = st.text(min_size=1, max_size=20)
+COUNTS = st.integers(0, 10**9)
+JOBS: st.SearchStrategy[Job] = st.one_of(
+    st.builds(
+        ChunkJob,
+        ref=NAMES.map(Ref),
+        resource=NAMES.map(ResourceName),
+        run=NAMES.map(RunId),
+        lane=st.sampled_from(Lane),
+        attempt=COUNTS,
+        waits=COUNTS,
+    ),
+    st.builds(
+        FinishJob, ref=NAMES.map(Ref), grant=NAMES.map(GrantId), attempt=COUNTS, waits=COUNTS
+    ),
+)
+
+#: As release 1 writes them.  A later form must still read these.
+CHUNK = {
+    "form": 1,
+    "kind": "chunk",
+    "ref": "r",
+    "resource": "sleep",
+    "run": "x",
+    "lane": "manual",
+    "attempt": 0,
+    "waits": 2,
+}
+FINISH = {"form": 1, "kind": "finish", "ref": "r", "grant": "g", "attempt": 1, "waits": 0}
+
+
+@given(JOBS)
+def test_a_job_reads_back_as_it_was(job: Job) -> None:
+    assert decode(encode(job).encode()) == job
+
+
+@pytest.mark.parametrize(
+    ("doc", "job"),
+    [
+        (CHUNK, ChunkJob(Ref("r"), ResourceName("sleep"), RunId("x"), Lane.MANUAL, 0, 2)),
+        (FINISH, FinishJob(Ref("r"), GrantId("g"), 1, 0)),
+    ],
+)
+def test_the_first_form_stays_readable(doc: dict[str, Any], job: Job) -> None:
+    assert decode(json.dumps(doc).encode()) == job
+    assert json.loads(encode(job)) == doc
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        json.dumps({**CHUNK, "form": 2}).encode(),
+        json.dumps({**CHUNK, "kind": "else"}).encode(),
+        json.dumps({**CHUNK, "kind": []}).encode(),
+        json.dumps({**CHUNK, "lane": "fast"}).encode(),
+        json.dumps({**CHUNK, "ref": ""}).encode(),
+        json.dumps({**CHUNK, "run": 7}).encode(),
+        json.dumps({**CHUNK, "attempt": -1}).encode(),
+        json.dumps({**CHUNK, "attempt": True}).encode(),
+        json.dumps({**CHUNK, "waits": "2"}).encode(),
+        json.dumps({**CHUNK, "waits": 1.5}).encode(),
+        *(
+            json.dumps({k: v for k, v in doc.items() if k != name}).encode()
+            for doc in (CHUNK, FINISH)
+            for name in doc
+        ),
+    ],
+)
+def test_what_is_not_a_job_is_refused(body: bytes) -> None:
+    with pytest.raises(UnreadableMessage):
+        decode(body)
+
+
+def test_the_refusal_does_not_quote_the_message() -> None:
+    with pytest.raises(UnreadableMessage) as caught:
+        decode(b'{"form": 1, "kind": "canary"}')
+
+    assert "canary" not in str(caught.value)

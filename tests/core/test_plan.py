@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+
+from shared.core.model import HISTORY_START, Head, Lane, Span
+from shared.core.plan import (
+    DOCUMENT_AGE,
+    LOOKBACK,
+    PATIENT_PAGES,
+    document_due,
+    extend,
+    fraction,
+    goal,
+    lane_after,
+    next_window,
+)
+from tests.builders import NOW, a_head, day, span
+
+GOAL = span("03-01", "03-31")
+
+
+def test_the_first_goal_is_the_last_thirty_days() -> None:
+    assert goal(NOW, days=30) == Span(NOW - timedelta(days=30), NOW)
+
+
+def test_no_days_means_everything() -> None:
+    assert goal(NOW, days=0) == Span(HISTORY_START, NOW)
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        pytest.param(None, GOAL, id="a new connection reads the whole goal in one walk"),
+        pytest.param(
+            span("03-01", "03-20"), span("03-17", "03-31"), id="fresh days first, with lookback"
+        ),
+        pytest.param(
+            span("03-10", "03-20"), span("03-17", "03-31"), id="fresh days before history"
+        ),
+        pytest.param(span("03-10", "03-31"), span("03-01", "03-10"), id="then history"),
+        pytest.param(
+            span("01-01", "02-01"), span("01-29", "03-31"), id="no hole below a later goal"
+        ),
+        pytest.param(GOAL, None, id="nothing left"),
+        pytest.param(span("02-01", "04-15"), None, id="more than the goal is enough"),
+        pytest.param(
+            Span(HISTORY_START, HISTORY_START + timedelta(days=1)),
+            Span(HISTORY_START, GOAL.end),
+            id="the lookback ends where history does",
+        ),
+    ],
+)
+def test_next_window(held: Span | None, expected: Span | None) -> None:
+    assert next_window(held, GOAL) == expected
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_every_run_ends_with_the_goal_covered_in_two_walks_at_most(seed: int) -> None:
+    rng = random.Random(seed)
+
+    def some_span() -> Span:
+        start = day("2024-01-01") + timedelta(hours=rng.randrange(20_000))
+        return Span(start, start + timedelta(hours=rng.randrange(1, 9_000)))
+
+    wanted, held = some_span(), rng.choice([None, some_span()])
+    before, walks = held, 0
+
+    while (window := next_window(held, wanted)) is not None:
+        held, walks = extend(held, window), walks + 1
+
+    assert walks <= 2
+    assert held is not None
+    assert held.start <= wanted.start
+    assert wanted.end <= held.end
+    if before is not None:
+        assert held.start <= before.start
+        assert before.end <= held.end
+
+
+@pytest.mark.parametrize(
+    ("held", "window", "expected"),
+    [
+        pytest.param(None, GOAL, GOAL, id="the first window is all we hold"),
+        pytest.param(GOAL, span("03-28", "04-05"), span("03-01", "04-05"), id="to the right"),
+        pytest.param(GOAL, span("02-01", "03-01"), span("02-01", "03-31"), id="to the left"),
+        pytest.param(GOAL, span("03-31", "04-02"), span("03-01", "04-02"), id="touching is enough"),
+        pytest.param(GOAL, span("03-05", "03-06"), GOAL, id="a window inside changes nothing"),
+    ],
+)
+def test_extend(held: Span | None, window: Span, expected: Span) -> None:
+    assert extend(held, window) == expected
+
+
+@pytest.mark.parametrize("window", [span("01-01", "02-27"), span("04-01", "04-02")])
+def test_a_window_that_would_leave_a_hole_is_refused(window: Span) -> None:
+    with pytest.raises(ValueError, match="leave a hole beside"):
+        extend(GOAL, window)
+
+
+def test_the_lookback_is_three_days() -> None:
+    assert timedelta(days=3) == LOOKBACK
+
+
+@pytest.mark.parametrize(
+    ("checked", "due"),
+    [
+        pytest.param(None, True, id="never asked"),
+        pytest.param(DOCUMENT_AGE, True, id="a week ago"),
+        pytest.param(DOCUMENT_AGE - timedelta(seconds=1), False, id="less than a week ago"),
+    ],
+)
+def test_a_document_is_asked_for_once_a_week(checked: timedelta | None, *, due: bool) -> None:
+    assert document_due(Head(checked_at=None if checked is None else NOW - checked), NOW) is due
+
+
+@pytest.mark.parametrize(
+    ("lane", "pages", "expected"),
+    [
+        (Lane.MANUAL, PATIENT_PAGES - 1, Lane.MANUAL),
+        (Lane.MANUAL, PATIENT_PAGES, Lane.BACKFILL),
+        (Lane.NIGHTLY, PATIENT_PAGES, Lane.NIGHTLY),
+        (Lane.BACKFILL, PATIENT_PAGES, Lane.BACKFILL),
+    ],
+)
+def test_a_long_run_gives_way_after_its_first_pages(lane: Lane, pages: int, expected: Lane) -> None:
+    assert lane_after(lane, pages) is expected
+
+
+TENTH = span("03-01", "03-11")
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        pytest.param(Head(), 0.0, id="nothing asked"),
+        pytest.param(Head(checked_at=NOW), 1.0, id="a document is there or not"),
+        pytest.param(a_head(goal=TENTH, window=TENTH), 0.0, id="no page yet"),
+        pytest.param(
+            a_head(goal=TENTH, window=TENTH, reached=day("03-06")), 0.5, id="half way down"
+        ),
+        pytest.param(
+            a_head(goal=TENTH, window=TENTH, reached=day("02-06")), 1.0, id="a straddling record"
+        ),
+        pytest.param(
+            a_head(goal=TENTH, window=TENTH, reached=day("03-11")), 0.0, id="only the edge"
+        ),
+        pytest.param(a_head(goal=TENTH, held=TENTH, window=None, until=None), 1.0, id="covered"),
+        pytest.param(
+            a_head(goal=TENTH, held=span("01-01", "02-01"), window=TENTH), 0.0, id="held elsewhere"
+        ),
+        pytest.param(
+            a_head(
+                goal=TENTH,
+                held=span("02-01", "03-06"),
+                window=span("03-03", "03-11"),
+                reached=day("03-09"),
+            ),
+            0.7,
+            id="what is held and what is read, apart",
+        ),
+        pytest.param(
+            a_head(
+                goal=TENTH,
+                held=span("02-01", "03-06"),
+                window=span("03-03", "03-11"),
+                reached=day("03-04"),
+            ),
+            1.0,
+            id="the lookback counts once",
+        ),
+    ],
+)
+def test_fraction(head: Head, expected: float) -> None:
+    assert fraction(head) == pytest.approx(expected)
