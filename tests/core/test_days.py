@@ -25,6 +25,19 @@ def test_neighbours_are_one_stretch() -> None:
     ]
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 8, 9, 400])
+@pytest.mark.parametrize("offset", [0, 1, 7, 5_000])
+def test_a_stretch_ends_where_its_days_do(offset: int, length: int) -> None:
+    first = ORIGIN + timedelta(days=offset)
+    later = first + timedelta(days=length + 1)
+    days = mark(b"", [*(first + timedelta(days=n) for n in range(length)), later])
+
+    assert list(stretches(days)) == [
+        (first, first + timedelta(days=length - 1)),
+        (later, later),
+    ]
+
+
 @pytest.mark.parametrize(
     "day", [ORIGIN - timedelta(days=1), date(1, 1, 1), ORIGIN + timedelta(days=LIMIT), date.max]
 )

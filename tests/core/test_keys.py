@@ -71,6 +71,12 @@ def test_a_version_sorts_by_date_and_then_by_number() -> None:
     assert all(row.startswith(keys.versions_of(record)) for row in rows)
 
 
+def test_an_instant_is_written_in_utc() -> None:
+    lima = timezone(timedelta(hours=-5))
+
+    assert keys.instant(datetime(2026, 3, 1, 20, tzinfo=lima)) == "2026-03-02T01:00:00.000000Z"
+
+
 @given(TIMES, TIMES)
 def test_text_sorts_as_time_does(one: datetime, other: datetime) -> None:
     zone = timezone(timedelta(hours=-5))

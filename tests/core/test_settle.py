@@ -3,10 +3,11 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
+from shared.core.days import mark
 from shared.core.model import AccountId, Head, Known, Misfit, Page, Record, RecordId
 from shared.core.settle import HEAD_WIRE, Settlement, settle
 from shared.core.sizes import ENVELOPE, ROW, ROWS, WIRE, on_the_wire
@@ -55,7 +56,7 @@ def test_a_first_page_is_written_and_counted_with_the_progress_that_it_makes() -
             versions=2,
             oldest=day("03-18"),
             newest=day("03-20"),
-            days=result.transactions[0].head.days,
+            days=mark(b"", [date(2026, 3, 18), date(2026, 3, 20)]),
         )
     ]
     assert result.unchanged == 0
@@ -66,6 +67,23 @@ def test_an_empty_page_still_moves_the_walk() -> None:
     result = settled(a_page([]))
 
     assert [(t.head, t.versions) for t in result.transactions] == [(AFTER, ())]
+
+
+def test_the_oldest_and_the_newest_only_ever_spread() -> None:
+    before = replace(BEFORE, oldest=day("03-05"), newest=day("03-25"), days=b"\x01")
+
+    result = settled(a_page([a_record(start="03-10")]), before=before)
+
+    head = result.transactions[0].head
+    assert (head.oldest, head.newest) == (day("03-05"), day("03-25"))
+    assert head.days == mark(b"\x01", [date(2026, 3, 10)])
+
+
+def test_a_record_without_a_day_leaves_the_calendar_alone() -> None:
+    result = settled(a_page([replace(a_record(), day=None)]), before=replace(BEFORE, days=b"\x01"))
+
+    assert result.transactions[0].head.days == b"\x01"
+    assert result.transactions[0].head.oldest == day("03-01")
 
 
 def test_seeing_the_same_again_writes_nothing() -> None:
@@ -140,6 +158,9 @@ def test_a_document_is_written_only_when_it_changes() -> None:
 
     changed = settled(page, {record.id: [Known(earlier, 0, "old")]})
     assert written(changed) == [("profile", NOW, 0, 1)]
+
+    back = [Known(earlier, 0, record.digest), Known(earlier + timedelta(days=1), 0, "other")]
+    assert written(settled(page, {record.id: back})) == [("profile", NOW, 0, 1)]
 
 
 def test_a_clock_that_was_set_back_does_not_hide_a_document() -> None:

@@ -32,10 +32,21 @@ def units(text: str) -> int:
         ("x" * (2 * PROPERTY), [PROPERTY, PROPERTY]),
         ("\U0001f600" * (PROPERTY // 2), [PROPERTY]),
         ("x" + "\U0001f600" * (PROPERTY // 2), [PROPERTY - 1, 2]),
+        ("\uffff" * PROPERTY, [PROPERTY]),
+        ("\U00010000" * (PROPERTY // 2 + 1), [PROPERTY, 2]),
     ],
 )
 def test_a_text_is_cut_where_a_property_is_full(text: str, lengths: list[int]) -> None:
     assert [units(piece) for piece in split(text)] == lengths
+
+
+def test_columns_are_numbered_and_joined_in_order() -> None:
+    text = "a" * PROPERTY + "b" * PROPERTY + "c"
+
+    row = columns("body", text)
+
+    assert row == {"body": "a" * PROPERTY, "body_1": "b" * PROPERTY, "body_2": "c"}
+    assert join("body", row) == text
 
 
 @given(st.text(alphabet="aé\U0001f600", max_size=50), st.integers(1, 3_000))

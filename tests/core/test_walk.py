@@ -101,6 +101,18 @@ def test_after_the_right_side_comes_the_left() -> None:
     assert walk.question(after) == Question(span("03-01", "03-10"), None)
 
 
+def test_a_cursor_does_not_outlive_its_window() -> None:
+    right = Span(day("03-17"), MARCH.end)
+    head = a_head(
+        held=span("03-10", "03-20"), window=right, until=right.end, cursor=Cursor("c1"), used=("a",)
+    )
+
+    after = walk.turn(head, a_page([]), now=NOW)
+
+    assert walk.question(after) == Question(span("03-01", "03-10"), None)
+    assert after.used == ()
+
+
 def test_a_cursor_that_comes_twice_is_refused() -> None:
     head = walk.turn(a_head(), a_page([a_record()], cursor="c1"), now=NOW)
     head = walk.turn(head, a_page([a_record()], cursor="c2"), now=NOW)

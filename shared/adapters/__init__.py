@@ -1,0 +1,1 @@
+"""The only place that imports an SDK: Azure's, cryptography's, PyJWT's."""

@@ -1,0 +1,165 @@
+"""The HTTP edge: answers, problem details, cookies, and what a request may carry."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import azure.functions as func
+from werkzeug.http import dump_cookie, parse_cookie
+
+from shared.config import Settings, origin
+from shared.errors import (
+    AppError,
+    ConfigError,
+    Forbidden,
+    LostRace,
+    Problem,
+    StorageDown,
+)
+from shared.log import alarm
+
+Handler = Callable[[func.HttpRequest], func.HttpResponse]
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-site",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "X-Content-Type-Options": "nosniff",
+}
+#: RFC 9745: the day from which the token in the authorize link is deprecated, 2026-11-01.
+DEPRECATION = "@1793491200"
+#: What ``secrets.token_urlsafe(32)`` makes; anything else in our cookie is not ours.
+COOKIE_VALUE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+SAME_SITE = frozenset({"same-site", "same-origin"})
+#: Characters in a query value; a front end takes 4,096 bytes for the whole query.
+LONGEST_VALUE = 4_096
+
+
+def answers_errors(handler: Handler) -> Handler:
+    """Turn our errors into problem details; bugs stay exceptions, and the host answers 500."""
+
+    @functools.wraps(handler)
+    def answer(req: func.HttpRequest) -> func.HttpResponse:
+        try:
+            return handler(req)
+        except AppError as error:
+            return problem(error)
+
+    return answer
+
+
+def problem(error: AppError) -> func.HttpResponse:
+    """Return ``error`` as RFC 9457 problem details, without a word that is for the log only."""
+    retry = {"Retry-After": "5"}
+    match error:
+        case Problem():
+            extra = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+            return _problem(error.status, error.title, error.detail, error.code, extra)
+        case ConfigError():
+            alarm("settings.wrong", problems=list(error.problems))
+            return _problem(
+                503, "The app is not set up", "Its operator finds the reason in the log.",
+                "misconfigured", {},
+            )  # fmt: skip
+        case StorageDown() | LostRace():
+            return _problem(
+                503, "Try again in a moment", "Our storage did not answer in time.",
+                "unavailable", retry,
+            )  # fmt: skip
+        case _:
+            raise error
+
+
+def json_answer(body: Any, status: int = 200) -> func.HttpResponse:
+    """Return ``body`` as JSON."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return func.HttpResponse(
+        text, status_code=status, headers=HEADERS, mimetype="application/json", charset="utf-8"
+    )
+
+
+def redirect(location: str) -> func.HttpResponse:
+    """Send the browser to ``location``, which comes from configuration only."""
+    return func.HttpResponse(status_code=302, headers={**HEADERS, "Location": location})
+
+
+def back_to_page(settings: Settings, provider: str, reason: str | None) -> func.HttpResponse:
+    """Send the member back to the settings page, with what came of it."""
+    query = {"oauth": "error" if reason else "success", "provider": provider}
+    if reason:
+        query["reason"] = reason
+    return redirect(f"{settings.settings_page_url}?{urlencode(query)}")
+
+
+def with_browser(
+    response: func.HttpResponse, settings: Settings, browser: str
+) -> func.HttpResponse:
+    """Set the cookie that binds tickets and states to this browser."""
+    secure = settings.public_url.startswith("https://")
+    # Lax: it has to come along when the provider sends the member back to us, and with nothing
+    # that another site embeds.  https://developer.mozilla.org/docs/Web/HTTP/Cookies
+    response.headers.add(
+        "Set-Cookie",
+        dump_cookie(
+            _cookie_name(settings), browser, path="/", secure=secure, httponly=True, samesite="Lax"
+        ),
+    )
+    return response
+
+
+def browser_of(req: func.HttpRequest, settings: Settings) -> str | None:
+    """Return the value of our cookie, if it has one that we could have made."""
+    value = parse_cookie(req.headers.get("Cookie", "")).get(_cookie_name(settings), "")
+    return value if COOKIE_VALUE.fullmatch(value) else None
+
+
+def new_browser() -> str:
+    """Make a value for our cookie."""
+    return secrets.token_urlsafe(32)
+
+
+def query(req: func.HttpRequest, name: str) -> str:
+    """Return a query value; empty where it is missing or longer than any of ours."""
+    value: str = req.params.get(name) or ""
+    return value if len(value) <= LONGEST_VALUE else ""
+
+
+def require_own_page(req: func.HttpRequest, settings: Settings) -> None:
+    """Raise ``Forbidden`` unless a page of our own site led here.
+
+    For the legacy link only, whose token would otherwise let one member's link connect
+    another member's wearable.
+    """
+    if not settings.allow_query_token:
+        raise Forbidden("Start from the settings page: links with a token are switched off.")
+    site = req.headers.get("Sec-Fetch-Site")
+    referer = req.headers.get("Referer", "")
+    own = site in SAME_SITE if site else origin(referer) == origin(settings.settings_page_url)
+    if not own:
+        raise Forbidden("Start from the settings page: this link works nowhere else.")
+
+
+def _cookie_name(settings: Settings) -> str:
+    # A prefix that only https may use, and that no subdomain can forge.
+    return "__Host-gotogym_oauth" if settings.public_url.startswith("https") else "gotogym_oauth"
+
+
+def _problem(
+    status: int, title: str, detail: str, code: str, extra: dict[str, str]
+) -> func.HttpResponse:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
+    return func.HttpResponse(
+        json.dumps(body, ensure_ascii=False),
+        status_code=status,
+        headers={**HEADERS, **extra},
+        mimetype="application/problem+json",
+        charset="utf-8",
+    )

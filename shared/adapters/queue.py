@@ -1,0 +1,87 @@
+"""Jobs on Azure Storage queues."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from azure.core.exceptions import AzureError, ResourceExistsError
+from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+
+from shared.adapters.identity import credential
+from shared.adapters.tables import BRIEF, quiet_sdk, storage_errors
+from shared.config import Storage
+from shared.core.codec import encode
+from shared.core.model import ChunkJob, Job
+from shared.errors import LostRace, StorageDown
+
+#: Work that somebody waits for, and work that nobody does: each scales on its own.
+NOW, LATER = "sync-now", "sync-later"
+#: Azure hides a message for up to 7 days; whoever waits longer than one asks again then.
+LONGEST = timedelta(hours=24)
+#: A message waits for as long as it takes; the default would drop it after 7 days.
+FOREVER = -1
+OPTIONS: Mapping[str, Any] = {
+    "retry_total": 3,
+    "retry_connect": 3,
+    "initial_backoff": 1,
+    "increment_base": 2,
+    "connection_timeout": 5,
+    "read_timeout": 20,
+}
+
+
+class StorageQueues:
+    """Implements ``JobQueue``."""
+
+    def __init__(self, storage: Storage) -> None:
+        quiet_sdk()
+        self._storage = storage
+        self._lock = threading.Lock()
+        self._queues: dict[str, QueueClient] = {}
+
+    def defer(self, job: Job, delay: timedelta) -> None:
+        """Send ``job`` so that it becomes visible after ``delay``, rounded up to a second."""
+        later = isinstance(job, ChunkJob) and job.lane.bulk
+        seconds = math.ceil(min(max(delay, timedelta(0)), LONGEST).total_seconds())
+        with storage_errors():
+            self._open(LATER if later else NOW).send_message(
+                encode(job), visibility_timeout=seconds, time_to_live=FOREVER
+            )
+
+    def reachable(self) -> bool:
+        """Ask for the properties of a queue, without making it first."""
+        queue = self._queues.get(NOW) or self._connect(NOW)
+        try:
+            with storage_errors():
+                queue.get_queue_properties(**BRIEF)
+        except LostRace:
+            return True  # an answer, if from an account that has no queues yet
+        except (AzureError, StorageDown):
+            return False
+        return True
+
+    def _open(self, name: str) -> QueueClient:
+        with self._lock:
+            queue = self._queues.get(name)
+            if queue is None:
+                queue = self._connect(name)
+                with suppress(ResourceExistsError):  # the usual case
+                    queue.create_queue()
+                self._queues[name] = queue
+            return queue
+
+    def _connect(self, name: str) -> QueueClient:
+        # The host reads and writes base64 unless told otherwise, and so must we.
+        options = {**OPTIONS, "message_encode_policy": TextBase64EncodePolicy()}
+        if self._storage.connection_string is not None:
+            return QueueClient.from_connection_string(
+                self._storage.connection_string.reveal(), name, **options
+            )
+        return QueueClient(
+            self._storage.queue_url, name, credential=credential(self._storage.client_id), **options
+        )

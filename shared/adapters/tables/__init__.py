@@ -1,0 +1,131 @@
+"""Open tables, and say in our own errors what the SDK says in its."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.data.tables import TableClient, TableServiceClient, UpdateMode
+
+from shared.adapters.identity import credential
+from shared.config import Storage
+from shared.errors import LostRace, StorageDown
+from shared.ports import Etag
+
+#: The SDK's own defaults may keep a function waiting for minutes.
+OPTIONS: Mapping[str, Any] = {
+    "retry_total": 3,
+    "retry_backoff_factor": 0.4,
+    "retry_backoff_max": 8,
+    "connection_timeout": 5,
+    "read_timeout": 20,
+}
+#: For a question whose answer is whether there is one.
+BRIEF: Mapping[str, Any] = {"retry_total": 0, "connection_timeout": 3, "read_timeout": 3}
+TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+CONFLICT = frozenset({404, 409, 412})
+
+
+class Tables:
+    """Hands out tables; each is created when it is first used."""
+
+    def __init__(self, storage: Storage) -> None:
+        quiet_sdk()
+        self._storage = storage
+        self._lock = threading.Lock()
+        self._service: TableServiceClient | None = None
+        self._tables: dict[str, TableClient] = {}
+
+    def open(self, name: str) -> TableClient:
+        """Return table ``name``."""
+        with self._lock:
+            table = self._tables.get(name)
+            if table is None:
+                with storage_errors():
+                    table = self._connect().create_table_if_not_exists(name)
+                self._tables[name] = table
+            return table
+
+    def knock(self, name: str) -> None:
+        """Ask table ``name`` for nothing, once and briefly; ``LostRace`` if it does not exist."""
+        with storage_errors():
+            with self._lock:
+                table = self._connect().get_table_client(name)
+            rows = table.query_entities("PartitionKey eq 'none'", select=["RowKey"], **BRIEF)
+            next(iter(rows), None)
+
+    def _connect(self) -> TableServiceClient:
+        if self._service is None:
+            if self._storage.connection_string is not None:
+                self._service = TableServiceClient.from_connection_string(
+                    self._storage.connection_string.reveal(), **OPTIONS
+                )
+            else:
+                self._service = TableServiceClient(
+                    self._storage.table_url,
+                    credential=credential(self._storage.client_id),
+                    **OPTIONS,
+                )
+        return self._service
+
+
+def quiet_sdk() -> None:
+    """Let the SDKs log warnings only.
+
+    Below that they log the address of every request, and the keys in it hold members' ids.
+    """
+    logging.getLogger("azure").setLevel(logging.WARNING)
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Raise ``LostRace`` and ``StorageDown`` where the SDK says so in other words."""
+    try:
+        yield
+    except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError) as error:
+        raise LostRace(f"storage answered {error.status_code}") from error
+    except (ServiceRequestError, ServiceResponseError) as error:
+        raise StorageDown("storage does not answer") from error
+    except HttpResponseError as error:
+        if error.status_code in CONFLICT:
+            raise LostRace(f"storage answered {error.status_code}") from error
+        if error.status_code in TRANSIENT:
+            raise StorageDown(f"storage answered {error.status_code}") from error
+        raise
+
+
+def read(table: TableClient, partition: str, row: str) -> dict[str, Any] | None:
+    """Return one row, its ETag under ``etag``, or None."""
+    with storage_errors():
+        try:
+            entity = table.get_entity(partition, row)
+        except ResourceNotFoundError:
+            return None
+    return {**entity, "etag": entity.metadata["etag"]}
+
+
+def write(table: TableClient, entity: Mapping[str, Any], etag: Etag | None) -> Etag:
+    """Create a row, or write over the one that was read with ``etag``; may ``LostRace``."""
+    with storage_errors():
+        if etag is None:
+            answer = table.create_entity(entity)
+        else:
+            answer = table.update_entity(
+                entity,
+                mode=UpdateMode.REPLACE,
+                etag=etag,
+                match_condition=MatchConditions.IfNotModified,
+            )
+    return Etag(answer["etag"])

@@ -1,0 +1,216 @@
+"""Connections in Azure Tables.
+
+    Connections   user        | provider                    the connection, its tokens sealed
+                  user        | provider|pending|grant      a grant that is not yet a connection
+    Refs          ref         | ref                         whose connection it is
+    Accounts      provider|account | account                whose account it is
+
+Connection and tokens are one row, so that parking, renewing and reconnecting are one
+compare-and-set each, and a job reads both at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from azure.core.exceptions import AzureError
+
+from shared.adapters.tables import Tables, read, storage_errors, write
+from shared.core.keys import escape, instant
+from shared.core.model import (
+    AccountId,
+    Claim,
+    Connection,
+    GrantId,
+    Pending,
+    ProviderName,
+    Ref,
+    Sealed,
+    SealedGrant,
+    Status,
+    UserId,
+)
+from shared.core.times import parse
+from shared.errors import LostRace, StorageDown
+from shared.ports import Etag, Stored
+
+CONNECTIONS, REFS, ACCOUNTS = "Connections", "Refs", "Accounts"
+#: Longer than any callback takes to get from the claim to the connection.
+CLAIM_LIFE = timedelta(minutes=10)
+TRIES = 4
+
+
+class TableConnections:
+    """Implements ``ConnectionStore``."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def find(self, user: UserId, provider: ProviderName) -> Stored[Connection] | None:
+        """Return a member's connection."""
+        row = read(self._tables.open(CONNECTIONS), escape(user), escape(provider))
+        return None if row is None else Stored(_connection(row), Etag(row["etag"]))
+
+    def by_ref(self, ref: Ref) -> Stored[Connection] | None:
+        """Return the connection that ``ref`` stands for."""
+        owner = self._owner(ref)
+        stored = None if owner is None else self.find(*owner)
+        return stored if stored is not None and stored.value.ref == ref else None
+
+    def put(self, connection: Connection, etag: Etag | None) -> Etag:
+        """Write a connection, the ref that leads to it first."""
+        if etag is None:
+            self._put_ref(connection.ref, connection.user, connection.provider)
+        row = {
+            "PartitionKey": escape(connection.user),
+            "RowKey": escape(connection.provider),
+            "user": connection.user,
+            "provider": connection.provider,
+            "ref": connection.ref,
+            "status": connection.status.value,
+            "account": connection.account,
+            "connected_at": instant(connection.connected_at),
+            "reason": connection.reason,
+            "claim": connection.claim.id if connection.claim else None,
+            "claimed_until": instant(connection.claim.until) if connection.claim else None,
+            **_grant_columns(connection.grant),
+        }
+        return write(self._tables.open(CONNECTIONS), row, etag)
+
+    def put_pending(self, pending: Pending) -> None:
+        """Keep a grant, the ref that leads to it first."""
+        self._put_ref(pending.ref, pending.user, pending.provider)
+        row = {
+            "PartitionKey": escape(pending.user),
+            "RowKey": _pending_row(pending.provider, pending.grant.id),
+            "ref": pending.ref,
+            **_grant_columns(pending.grant),
+        }
+        with storage_errors():
+            self._tables.open(CONNECTIONS).upsert_entity(row)
+
+    def pending(self, ref: Ref, grant: GrantId) -> Pending | None:
+        """Return a grant that waits."""
+        owner = self._owner(ref)
+        if owner is None:
+            return None
+        user, provider = owner
+        row = read(self._tables.open(CONNECTIONS), escape(user), _pending_row(provider, grant))
+        return None if row is None else Pending(user, provider, Ref(row["ref"]), _grant(row))
+
+    def any_pending(self, user: UserId, provider: ProviderName) -> bool:
+        """Say whether a grant of this member waits."""
+        low = _pending_row(provider, GrantId(""))
+        with storage_errors():
+            rows = self._tables.open(CONNECTIONS).query_entities(
+                "PartitionKey eq @user and RowKey ge @low and RowKey lt @high",
+                parameters={"user": escape(user), "low": low, "high": low + "~"},
+                select=["RowKey"],
+                results_per_page=1,
+            )
+            return next(iter(rows), None) is not None
+
+    def drop_pending(self, pending: Pending) -> None:
+        """Forget a grant, and its ref unless a connection has it."""
+        with storage_errors():
+            self._tables.open(CONNECTIONS).delete_entity(
+                escape(pending.user), _pending_row(pending.provider, pending.grant.id)
+            )
+        stored = self.find(pending.user, pending.provider)
+        if stored is None or stored.value.ref != pending.ref:
+            with storage_errors():
+                self._tables.open(REFS).delete_entity(pending.ref, "ref")
+
+    def claim_account(
+        self, provider: ProviderName, account: AccountId, user: UserId, *, now: datetime
+    ) -> UserId:
+        """Claim by creating a row, which only one member can; return whose it is."""
+        table = self._tables.open(ACCOUNTS)
+        row = {
+            "PartitionKey": f"{escape(provider)}|{escape(account)}",
+            "RowKey": "account",
+            "user": user,
+            "claimed_at": instant(now),
+        }
+        for _ in range(TRIES):
+            claimed = read(table, row["PartitionKey"], row["RowKey"])
+            if claimed is not None:
+                owner = UserId(claimed["user"])
+                if owner == user or not self._abandoned(claimed, provider, account, now):
+                    return owner
+            try:
+                write(table, row, None if claimed is None else Etag(claimed["etag"]))
+            except LostRace:
+                continue
+            return user
+        raise LostRace("the claim on this account changes too often")
+
+    def reachable(self) -> bool:
+        """Ask for a row that does not exist."""
+        try:
+            self._tables.knock(REFS)
+        except LostRace:
+            return True  # an answer, if from an account that has no tables yet
+        except (AzureError, StorageDown):
+            return False
+        return True
+
+    def _abandoned(
+        self, claimed: Mapping[str, Any], provider: ProviderName, account: AccountId, now: datetime
+    ) -> bool:
+        stored = self.find(UserId(claimed["user"]), provider)
+        held = stored is not None and stored.value.account == account
+        return not held and parse(claimed["claimed_at"]) + CLAIM_LIFE < now
+
+    def _owner(self, ref: Ref) -> tuple[UserId, ProviderName] | None:
+        row = read(self._tables.open(REFS), escape(ref), "ref")
+        return None if row is None else (UserId(row["user"]), ProviderName(row["provider"]))
+
+    def _put_ref(self, ref: Ref, user: UserId, provider: ProviderName) -> None:
+        row = {"PartitionKey": ref, "RowKey": "ref", "user": user, "provider": provider}
+        with storage_errors():
+            self._tables.open(REFS).upsert_entity(row)
+
+
+def _pending_row(provider: ProviderName, grant: GrantId) -> str:
+    return f"{escape(provider)}|pending|{grant}"
+
+
+def _grant_columns(grant: SealedGrant) -> dict[str, str]:
+    return {
+        "grant": grant.id,
+        "access": grant.access.text,
+        "refresh": grant.refresh.text,
+        "issued_at": instant(grant.issued_at),
+        "expires_at": instant(grant.expires_at),
+        "scopes": " ".join(sorted(grant.scopes)),
+    }
+
+
+def _grant(row: Mapping[str, Any]) -> SealedGrant:
+    return SealedGrant(
+        id=GrantId(row["grant"]),
+        access=Sealed(row["access"]),
+        refresh=Sealed(row["refresh"]),
+        issued_at=parse(row["issued_at"]),
+        expires_at=parse(row["expires_at"]),
+        scopes=frozenset(row["scopes"].split()),
+    )
+
+
+def _connection(row: Mapping[str, Any]) -> Connection:
+    claim = row.get("claim")
+    account = row.get("account")
+    return Connection(
+        user=UserId(row["user"]),
+        provider=ProviderName(row["provider"]),
+        ref=Ref(row["ref"]),
+        status=Status(row["status"]),
+        grant=_grant(row),
+        account=None if account is None else AccountId(account),
+        connected_at=parse(row["connected_at"]),
+        reason=row.get("reason"),
+        claim=None if claim is None else Claim(claim, parse(row["claimed_until"])),
+    )

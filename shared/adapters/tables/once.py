@@ -1,0 +1,59 @@
+"""Tickets and states in Azure Tables."""
+
+from __future__ import annotations
+
+from shared.adapters.tables import Tables, read, write
+from shared.core.keys import instant
+from shared.core.model import ProviderName, UserId
+from shared.core.times import parse
+from shared.errors import LostRace
+from shared.ports import Etag, OneTime, Stored
+
+TABLE = "OneTime"
+
+
+class TableOneTime:
+    """Implements ``OneTimeStore``: partition = kind, row = fingerprint."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def keep(self, kind: str, fingerprint: str, once: OneTime) -> None:
+        """Keep a new one."""
+        write(self._tables.open(TABLE), self._row(kind, fingerprint, once, used=False), None)
+
+    def find(self, kind: str, fingerprint: str) -> Stored[OneTime] | None:
+        """Return one that was not used up."""
+        row = read(self._tables.open(TABLE), kind, fingerprint)
+        if row is None or row["used"]:
+            return None
+        once = OneTime(
+            user=UserId(row["user"]),
+            provider=ProviderName(row["provider"]),
+            browser=row["browser"],
+            expires_at=parse(row["expires_at"]),
+        )
+        return Stored(once, Etag(row["etag"]))
+
+    def use_up(self, kind: str, fingerprint: str, etag: Etag) -> None:
+        """Mark it used, which only one caller can.
+
+        Never ``delete_entity``: the SDK reports success for a row that is already gone.
+        """
+        stored = self.find(kind, fingerprint)
+        if stored is None or stored.etag != etag:
+            raise LostRace("it was used before")
+        row = self._row(kind, fingerprint, stored.value, used=True)
+        write(self._tables.open(TABLE), row, etag)
+
+    @staticmethod
+    def _row(kind: str, fingerprint: str, once: OneTime, *, used: bool) -> dict[str, str | bool]:
+        return {
+            "PartitionKey": kind,
+            "RowKey": fingerprint,
+            "user": once.user,
+            "provider": once.provider,
+            "browser": once.browser,
+            "expires_at": instant(once.expires_at),
+            "used": used,
+        }

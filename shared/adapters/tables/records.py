@@ -1,0 +1,246 @@
+"""The raw layer in Azure Tables: a public contract, described in the README.
+
+RawRecords   provider|user|resource | !                          the head
+                                    | v|id|updated_at|n          a version
+                                    | s|seq                      the feed
+                                    | k|alias                    a record's second name
+Quarantine   provider|user|resource | digest|part                what could not be stored
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.data.tables import UpdateMode
+
+from shared.adapters.tables import Tables, read, storage_errors, write
+from shared.core import keys
+from shared.core.model import (
+    Cursor,
+    Head,
+    Known,
+    Lane,
+    Misfit,
+    Place,
+    Progress,
+    RecordId,
+    RunId,
+    Version,
+)
+from shared.core.settle import Transaction
+from shared.core.sizes import columns
+from shared.core.times import (
+    instant_optional,
+    parse,
+    parse_optional,
+    parse_span,
+    span_columns,
+)
+from shared.ports import Etag, Stored
+
+RECORDS, QUARANTINE = "RawRecords", "Quarantine"
+#: Bytes in one column of a quarantine row, and columns in one row; Azure takes 64 KiB and 1 MiB,
+#: and the emulator counts the base64 that carries them.
+CHUNK, CHUNKS = 60_000, 12
+
+
+class TableRecords:
+    """Implements ``RecordStore``."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def head(self, place: Place) -> Stored[Head]:
+        """Return the head."""
+        row = read(self._tables.open(RECORDS), keys.partition(place), keys.HEAD)
+        return Stored(Head(), None) if row is None else Stored(_head(row), Etag(row["etag"]))
+
+    def put_head(self, place: Place, head: Head, etag: Etag | None) -> Etag:
+        """Write the head alone."""
+        return write(self._tables.open(RECORDS), _head_row(place, head), etag)
+
+    def known(
+        self, place: Place, records: Sequence[RecordId]
+    ) -> Mapping[RecordId, Sequence[Known]]:
+        """Read the keys and hashes between the first and the last of ``records`` in one range.
+
+        Not one condition per record: a filter with ``or`` makes the service scan the partition
+        once for each answer page, and a range from the lowest to the highest key never reads
+        more than that.
+        https://learn.microsoft.com/azure/storage/tables/table-storage-design-for-query
+        """
+        if not records:
+            return {}
+        prefixes = {keys.versions_of(record): record for record in records}
+        found: dict[RecordId, list[Known]] = {record: [] for record in records}
+        with storage_errors():
+            rows = self._tables.open(RECORDS).query_entities(
+                "PartitionKey eq @partition and RowKey ge @low and RowKey lt @high",
+                parameters={
+                    "partition": keys.partition(place),
+                    "low": min(prefixes),
+                    "high": max(prefixes) + "~",
+                },
+                select=["RowKey", "hash"],
+            )
+            for row in rows:
+                prefix, stamp, n = _parts(row["RowKey"])
+                if prefix in prefixes:
+                    found[prefixes[prefix]].append(Known(parse(stamp), int(n), row["hash"]))
+        return {record: states for record, states in found.items() if states}
+
+    def commit(self, place: Place, transaction: Transaction, etag: Etag | None) -> Etag:
+        """Write versions, feed, second names and head as one entity-group transaction."""
+        if not transaction.versions:
+            return self.put_head(place, transaction.head, etag)
+        head = _head_row(place, transaction.head)
+        operations: list[Any] = [
+            ("create", head)
+            if etag is None
+            else (
+                "update",
+                head,
+                {
+                    "mode": UpdateMode.REPLACE,
+                    "etag": etag,
+                    "match_condition": MatchConditions.IfNotModified,
+                },
+            )
+        ]
+        # The head's ETag stands for the whole partition, so that these cannot exist yet.  Only
+        # a second name may: a record keeps it from version to version.
+        operations += [("create", row) for row in _rows(place, transaction)]
+        aliases = {
+            version.record.alias: version.record.id
+            for version in transaction.versions
+            if version.record.alias is not None
+        }
+        operations += [
+            (
+                "upsert",
+                {
+                    "PartitionKey": keys.partition(place),
+                    "RowKey": keys.alias_row(alias),
+                    "id": record,
+                },
+            )
+            for alias, record in aliases.items()
+        ]
+        with storage_errors():
+            answers = self._tables.open(RECORDS).submit_transaction(operations)
+        return Etag(answers[0]["etag"])
+
+    def quarantine(self, place: Place, misfits: Sequence[Misfit], *, now: datetime) -> None:
+        """Keep each item whole, compressed, over as many rows as it takes."""
+        table = self._tables.open(QUARANTINE)
+        for misfit in misfits:
+            digest = hashlib.sha256(misfit.body.encode("utf-8", "surrogatepass")).hexdigest()
+            packed = gzip.compress(misfit.body.encode("utf-8", "surrogatepass"), mtime=0)
+            size = CHUNK * CHUNKS
+            for part, at in enumerate(range(0, len(packed), size)):
+                piece = packed[at : at + size]
+                row = {
+                    "PartitionKey": keys.partition(place),
+                    "RowKey": f"{digest}|{part:04}",
+                    "reason": misfit.reason,
+                    "length": len(misfit.body),
+                    "seen_at": keys.instant(now),
+                    **{
+                        f"gzip_{number}": piece[start : start + CHUNK]
+                        for number, start in enumerate(range(0, len(piece), CHUNK))
+                    },
+                }
+                with storage_errors():
+                    table.upsert_entity(row)
+
+
+def _rows(place: Place, transaction: Transaction) -> list[dict[str, Any]]:
+    partition = keys.partition(place)
+    rows: list[dict[str, Any]] = []
+    for version in transaction.versions:
+        row = keys.version_row(version.record.id, version.updated_at, version.n)
+        rows += [
+            {"PartitionKey": partition, "RowKey": row, **_version(version, transaction.head)},
+            {"PartitionKey": partition, "RowKey": keys.feed_row(version.seq), "version": row},
+        ]
+    return rows
+
+
+def _version(version: Version, head: Head) -> dict[str, Any]:
+    return {
+        "id": version.record.id,
+        "updated_at": keys.instant(version.updated_at),
+        "n": version.n,
+        "seq": version.seq,
+        "hash": version.record.digest,
+        "start": instant_optional(version.record.start),
+        "first_seen": instant_optional(head.touched_at),
+        "run": head.run,
+        "lane": head.lane.value if head.lane else None,
+        **columns("body", version.record.body),
+    }
+
+
+def _parts(row_key: str) -> tuple[str, str, str]:
+    prefix, stamp, n = row_key.rsplit("|", 2)
+    return prefix + "|", stamp, n
+
+
+def _head_row(place: Place, head: Head) -> dict[str, Any]:
+    return {
+        "PartitionKey": keys.partition(place),
+        "RowKey": keys.HEAD,
+        "progress": head.progress.value,
+        "run": head.run,
+        "lane": head.lane.value if head.lane else None,
+        **span_columns("goal", head.goal),
+        **span_columns("held", head.held),
+        **span_columns("window", head.window),
+        "until": instant_optional(head.until),
+        "cursor": head.cursor,
+        "used": " ".join(head.used),
+        "reached": instant_optional(head.reached),
+        "checked_at": instant_optional(head.checked_at),
+        "seq": head.seq,
+        "records": head.records,
+        "versions": head.versions,
+        "oldest": instant_optional(head.oldest),
+        "newest": instant_optional(head.newest),
+        "days": head.days,
+        "reason": head.reason,
+        "retry_at": instant_optional(head.retry_at),
+        "writer": head.writer,
+        "touched_at": instant_optional(head.touched_at),
+    }
+
+
+def _head(row: dict[str, Any]) -> Head:
+    run, lane, cursor = row.get("run"), row.get("lane"), row.get("cursor")
+    return Head(
+        progress=Progress(row["progress"]),
+        run=None if run is None else RunId(run),
+        lane=None if lane is None else Lane(lane),
+        goal=parse_span("goal", row),
+        held=parse_span("held", row),
+        window=parse_span("window", row),
+        until=parse_optional(row.get("until")),
+        cursor=None if cursor is None else Cursor(cursor),
+        used=tuple(row["used"].split()),
+        reached=parse_optional(row.get("reached")),
+        checked_at=parse_optional(row.get("checked_at")),
+        seq=row["seq"],
+        records=row["records"],
+        versions=row["versions"],
+        oldest=parse_optional(row.get("oldest")),
+        newest=parse_optional(row.get("newest")),
+        days=row["days"],
+        reason=row.get("reason"),
+        retry_at=parse_optional(row.get("retry_at")),
+        writer=row.get("writer"),
+        touched_at=parse_optional(row.get("touched_at")),
+    )

@@ -1,0 +1,210 @@
+"""An access token that works, renewed by one caller at a time.
+
+Providers that rotate refresh tokens kill the old pair as soon as they answer, so of two
+concurrent renewals one fails, and may take the winner's pair down with it.  Hence: claim the
+connection's row, renew, store the new pair, use it, in that order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from shared.core.model import (
+    Claim,
+    Connection,
+    GrantId,
+    ProviderName,
+    Ref,
+    SealedGrant,
+    Secret,
+    Status,
+    UserId,
+)
+from shared.errors import (
+    Busy,
+    GrantDead,
+    LostRace,
+    ProviderError,
+    Rejected,
+    TokenRejected,
+)
+from shared.log import alarm, event
+from shared.ports import Cipher, Clock, ConnectionStore, Dice, Etag, Mint, SealPlace, Stored
+from shared.provider import Grant, Provider
+
+#: Longer than any call to a token endpoint takes, so that a claim never ends under its owner.
+CLAIM = timedelta(seconds=60)
+#: Renew this long before the end, so that a token does not die between check and use.
+MARGIN = timedelta(minutes=2)
+#: Tokens that live shorter than that keep most of their life.
+MARGIN_SHARE = 0.1
+#: A token that is refused sooner than this after we got it is the provider's confusion, and
+#: another one would fare no better.
+YOUNG = timedelta(seconds=30)
+#: When the winner of a renewal has most likely finished.
+LOSERS_WAIT = timedelta(seconds=1)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Lends working access tokens."""
+
+    providers: Mapping[ProviderName, Provider]
+    connections: ConnectionStore
+    cipher: Cipher
+    clock: Clock
+    dice: Dice
+    mint: Mint
+
+    def use(self, ref: Ref, call: Callable[[Secret], T]) -> T:
+        """Return what ``call`` makes of a working access token.
+
+        A token that is refused is renewed once.  Raises what ``call`` raises; ``GrantDead`` when
+        the member must sign in again, and the connection is then parked; ``Busy`` while another
+        caller renews; ``Unavailable`` when the provider's token endpoint does not answer.
+        """
+        access = self._fresh(ref, refused=None)
+        try:
+            return call(access)
+        except TokenRejected:
+            # Refused although not expired: either somebody has just renewed, and the row holds
+            # the token to use, or the provider has dropped this one.
+            return call(self._fresh(ref, refused=access))
+
+    def _fresh(self, ref: Ref, *, refused: Secret | None) -> Secret:
+        stored = self.connections.by_ref(ref)
+        if stored is None or stored.value.status is not Status.CONNECTED:
+            raise GrantDead("there is no connection to use")
+        connection, now = stored.value, self.clock()
+        access = open_access(self.cipher, connection)
+        if not _expiring(connection.grant, now):
+            if access != refused:
+                return access
+            if now < connection.grant.issued_at + YOUNG:
+                raise TokenRejected("the provider refuses a token that it has just issued")
+        if connection.claim is not None and now < connection.claim.until:
+            raise Busy(now + LOSERS_WAIT)
+        return self._renew(stored, now)
+
+    def _renew(self, stored: Stored[Connection], now: datetime) -> Secret:
+        # The claim is the intent: it is written before the provider is asked, so that a crash
+        # between its answer and our write can be seen.  Writing it over the row that was read
+        # is also the second look at whether the token is still stale.
+        if stored.value.claim is not None:
+            alarm("renewal.interrupted", ref=stored.value.ref, provider=stored.value.provider)
+        claimed = replace(stored.value, claim=Claim(self.mint(), now + CLAIM))
+        mine = self._claim(claimed, stored.etag, now)
+        try:
+            grant = self.providers[claimed.provider].renew(open_refresh(self.cipher, claimed))
+        except GrantDead as error:
+            self._park(mine)
+            raise GrantDead("the provider ended this grant") from error
+        except Rejected as error:
+            # A form or a client secret that the token endpoint refuses is our bug or our
+            # settings.  It says nothing about the member's grant.
+            self._release(mine)
+            alarm("renewal.rejected", ref=claimed.ref, provider=claimed.provider)
+            raise TokenRejected("the token endpoint finds our request wrong") from error
+        except ProviderError:
+            self._release(mine)
+            raise
+        return self._store(mine, grant)
+
+    def _claim(self, claimed: Connection, etag: Etag | None, now: datetime) -> Stored[Connection]:
+        try:
+            return Stored(claimed, self.connections.put(claimed, etag))
+        except LostRace as error:
+            # Lost to ourselves, where the answer to our write was lost and it was sent again.
+            stored = self.connections.by_ref(claimed.ref)
+            if stored is not None and stored.value.claim == claimed.claim:
+                return stored
+            raise Busy(now + LOSERS_WAIT) from error
+
+    def _store(self, mine: Stored[Connection], grant: Grant) -> Secret:
+        # Stored before it is used: the old pair is dead already.
+        connection = mine.value
+        renewed = replace(
+            connection,
+            claim=None,
+            status=Status.CONNECTED,
+            reason=None,
+            grant=seal_grant(
+                self.cipher,
+                grant,
+                user=connection.user,
+                provider=connection.provider,
+                grant_id=connection.grant.id,
+                now=self.clock(),
+                former=connection.grant,
+            ),
+        )
+        try:
+            self.connections.put(renewed, mine.etag)
+        except LostRace as error:
+            # Only a reconnection writes over an open claim, and its pair is newer than ours.
+            raise Busy(self.clock() + LOSERS_WAIT) from error
+        event("renewal.done", ref=connection.ref, provider=connection.provider)
+        return grant.access
+
+    def _park(self, mine: Stored[Connection]) -> None:
+        # Written over our own claim: if this succeeds, nobody else was renewing and the pair
+        # that the provider refused is still the one that we hold.
+        parked = replace(mine.value, claim=None, status=Status.PARKED, reason=GrantDead.code)
+        try:
+            self.connections.put(parked, mine.etag)
+        except LostRace as error:
+            raise Busy(self.clock() + LOSERS_WAIT) from error
+        alarm("connection.parked", ref=parked.ref, provider=parked.provider, reason=GrantDead.code)
+
+    def _release(self, mine: Stored[Connection]) -> None:
+        try:
+            self.connections.put(replace(mine.value, claim=None), mine.etag)
+        except LostRace:
+            event("renewal.overtaken", ref=mine.value.ref, provider=mine.value.provider)
+
+
+def seal_grant(
+    cipher: Cipher,
+    grant: Grant,
+    *,
+    user: UserId,
+    provider: ProviderName,
+    grant_id: GrantId,
+    now: datetime,
+    former: SealedGrant | None = None,
+) -> SealedGrant:
+    """Seal ``grant``, received at ``now``; what it lacks stays as it was in ``former``."""
+    if grant.refresh is not None:
+        refresh = cipher.seal(grant.refresh, SealPlace(user, provider, "refresh"))
+    elif former is not None:
+        refresh = former.refresh
+    else:
+        raise ValueError("a first grant has a refresh token")
+    return SealedGrant(
+        id=grant_id,
+        access=cipher.seal(grant.access, SealPlace(user, provider, "access")),
+        refresh=refresh,
+        issued_at=now,
+        expires_at=now + grant.lifetime,
+        scopes=grant.scopes or (former.scopes if former else frozenset()),
+    )
+
+
+def open_access(cipher: Cipher, owner: Connection) -> Secret:
+    """Open a connection's access token."""
+    return cipher.open(owner.grant.access, SealPlace(owner.user, owner.provider, "access"))
+
+
+def open_refresh(cipher: Cipher, owner: Connection) -> Secret:
+    """Open a connection's refresh token."""
+    return cipher.open(owner.grant.refresh, SealPlace(owner.user, owner.provider, "refresh"))
+
+
+def _expiring(grant: SealedGrant, now: datetime) -> bool:
+    margin = min(MARGIN, (grant.expires_at - grant.issued_at) * MARGIN_SHARE)
+    return grant.expires_at - margin <= now

@@ -1,0 +1,409 @@
+"""Bring a member's records here, resource by resource, and keep them current."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared.core import walk
+from shared.core.model import (
+    ACTIVE,
+    ChunkJob,
+    Connection,
+    Head,
+    Lane,
+    Page,
+    Place,
+    Progress,
+    ProviderName,
+    ResourceName,
+    RunId,
+    Span,
+    Status,
+)
+from shared.core.plan import document_due, goal, lane_after
+from shared.core.recover import Retry, Rewalk, Stop, recover
+from shared.core.settle import settle
+from shared.errors import (
+    Busy,
+    GrantDead,
+    LostRace,
+    NotConnected,
+    NotThere,
+    ProviderError,
+    ScopeMissing,
+    StorageDown,
+    Unavailable,
+    Unsealable,
+)
+from shared.identity import identify
+from shared.log import alarm, event
+from shared.ports import (
+    Clock,
+    ConnectionStore,
+    Dice,
+    Etag,
+    JobQueue,
+    Mint,
+    RecordStore,
+    Stored,
+)
+from shared.provider import Provider, Resource, Shape
+from shared.renewal import Tokens
+
+#: A job gives way after this long.  Well below the functions' time limit and the ten minutes
+#: after which the queue hands a killed worker's message to another one.
+SLICE = timedelta(seconds=60)
+#: A run that has shown no sign of life for this long has lost its message.
+STALE = timedelta(minutes=15)
+STORAGE_PAUSE = timedelta(seconds=30)
+#: Lost races in a row before giving way.
+TRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Starts runs and carries them on.  Running the same job twice is safe."""
+
+    providers: Mapping[ProviderName, Provider]
+    connections: ConnectionStore
+    records: RecordStore
+    queue: JobQueue
+    tokens: Tokens
+    clock: Clock
+    dice: Dice
+    mint: Mint
+    backfill_days: int
+
+    def start(self, connection: Connection, lane: Lane) -> RunId:
+        """Start a run of every resource, or join the one that is under way; return its name.
+
+        Raises ``NotConnected`` when there is nothing to fetch with.
+        """
+        if connection.status is not Status.CONNECTED:
+            raise NotConnected("Connect again first: the access to this account has ended.")
+        now = self.clock()
+        name = self._under_way(connection) or RunId(self.mint())
+        run = _Run(name, lane, goal(now, days=self.backfill_days), now)
+        for resource in self.providers[connection.provider].resources:
+            run = replace(run, id=self._start_resource(connection, resource, run))
+        return run.id
+
+    def adopt(self, connection: Connection, resource: ResourceName, page: Page) -> None:
+        """Keep a document that connecting has asked for already, so that no run asks again."""
+        place = Place(connection.provider, connection.user, resource)
+        now = self.clock()
+        for _ in range(TRIES):
+            stored = self.records.head(place)
+            after = walk.turn_document(stored.value, now=now)
+            try:
+                keep(self.records, place, stored, after, page, connection=connection, now=now)
+            except LostRace:
+                continue
+            return
+        event("document.overtaken", ref=connection.ref, resource=resource)
+
+    def run(self, job: ChunkJob) -> None:
+        """Read page after page for a while, then defer whatever comes next.
+
+        What the provider, a key or our storage cannot give now is deferred or noted, never
+        raised: a raised error is a bug, or nothing at all can be stored.
+        """
+        try:
+            self._run(job)
+        except StorageDown:
+            # Five of these in a row would otherwise end as poison, and poison is for bugs.
+            self.queue.defer(job, STORAGE_PAUSE)
+            alarm("job.storage_down", ref=job.ref, resource=job.resource, run=job.run)
+
+    def _run(self, job: ChunkJob) -> None:
+        found = self.connections.by_ref(job.ref)
+        if found is None:
+            event("job.orphaned", ref=job.ref, resource=job.resource, run=job.run)
+            return
+        connection = found.value
+        place = Place(connection.provider, connection.user, job.resource)
+        stored = self.records.head(place)
+        if stored.value.run != job.run or stored.value.progress not in ACTIVE:
+            event("job.late", ref=job.ref, resource=job.resource, run=job.run)
+            return
+        turn = _Slice(self, job, connection, place, stored)
+        try:
+            try:
+                if connection.status is not Status.CONNECTED:
+                    raise GrantDead("parked since this job was deferred")
+                turn.work()
+            except (ProviderError, Busy, Unsealable) as error:
+                turn.mend(error)
+        except LostRace:
+            # A newer run, or another worker on this job: whoever wrote the head carries on.
+            event("job.overtaken", ref=job.ref, resource=job.resource, run=job.run)
+
+    def _under_way(self, connection: Connection) -> RunId | None:
+        heads = [
+            self.records.head(Place(connection.provider, connection.user, resource.name)).value
+            for resource in self.providers[connection.provider].resources
+        ]
+        return next((head.run for head in heads if head.progress in ACTIVE), None)
+
+    def _start_resource(self, connection: Connection, resource: Resource, run: _Run) -> RunId:
+        """Write the run into the head, then ask for the work; return the run that holds."""
+        place = Place(connection.provider, connection.user, resource.name)
+        job = ChunkJob(connection.ref, resource.name, run.id, run.lane)
+        lost = False
+        for _ in range(TRIES):
+            stored = self.records.head(place)
+            head = stored.value
+            if lost and head.run == run.id and head.progress in ACTIVE:
+                # Ours after all, or that of a call which joins the same run: a message too many
+                # is read and dropped, a missing one would leave the run standing.
+                self.queue.defer(job, timedelta(0))
+                return run.id
+            if head.progress in ACTIVE and head.run is not None:
+                self._revive(replace(job, run=head.run, lane=head.lane or run.lane), head, run.at)
+                return head.run
+            if head.run == run.id:
+                return run.id
+            begun = _begun(head, resource, run, connection.grant.scopes)
+            try:
+                # Head before message: a message that nobody waits for would be read and
+                # dropped.  A crash in between leaves a run without a message, which a later
+                # start revives.
+                self.records.put_head(place, begun, stored.etag)
+            except LostRace:
+                lost = True
+                continue
+            if begun.progress in ACTIVE:
+                self.queue.defer(job, timedelta(0))
+            return run.id
+        raise LostRace("the head of this resource changes too often")
+
+    def _revive(self, job: ChunkJob, head: Head, now: datetime) -> None:
+        signs = [sign for sign in (head.touched_at, head.retry_at) if sign is not None]
+        if max(signs, default=now) + STALE <= now:
+            event("run.revived", ref=job.ref, resource=job.resource, run=job.run)
+            self.queue.defer(job, timedelta(0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run as it is asked for: its name, who waits for it, what it must cover, since when."""
+
+    id: RunId
+    lane: Lane
+    goal: Span
+    at: datetime
+
+
+class _Slice:
+    """One job's turn: the head that it holds, and how far it got with it."""
+
+    def __init__(
+        self,
+        sync: Sync,
+        job: ChunkJob,
+        connection: Connection,
+        place: Place,
+        stored: Stored[Head],
+    ) -> None:
+        self.sync = sync
+        self.job = job
+        self.connection = connection
+        self.place = place
+        self.head = stored.value
+        self.etag = stored.etag
+        self.provider = sync.providers[connection.provider]
+        self.began = sync.clock()
+        self.writer = sync.mint()
+        self.requests = self.kept = self.new = self.unchanged = self.misfits = 0
+
+    def work(self) -> None:
+        """Read until the run is over or the slice is; then defer the rest."""
+        resource = next(r for r in self.provider.resources if r.name == self.job.resource)
+        if resource.shape is Shape.DOCUMENT:
+            self._read_document()
+        else:
+            while self.head.progress in ACTIVE:
+                self._read_page()
+                lane = lane_after(self.job.lane, self.requests)
+                if self.sync.clock() - self.began >= SLICE or lane is not self.job.lane:
+                    break
+        if self.head.progress in ACTIVE:
+            rest = replace(self.job, lane=lane_after(self.job.lane, self.requests))
+            self.sync.queue.defer(self._alive(rest), timedelta(0))
+        self._tell("run.finished" if self.head.progress is Progress.FINISHED else "job.done")
+
+    def mend(self, error: ProviderError | Busy | Unsealable) -> None:
+        """Carry out what ``recover`` decides."""
+        now = self.sync.clock()
+        decision = recover(self._alive(self.job), error, now=now, roll=self.sync.dice())
+        if isinstance(decision, Rewalk):
+            try:
+                self._put(walk.rewalk(self.head))
+            except Unavailable as stuck:
+                self.mend(stuck)
+                return
+            self.sync.queue.defer(self._alive(self.job), timedelta(0))
+            self._tell("walk.restarted")
+            return
+        if isinstance(decision, Retry):
+            # Message before note: without the message the run would stand still, and without
+            # the note only the status lacks its reason.
+            self.sync.queue.defer(decision.job, decision.at - now)
+            noted = replace(
+                self.head,
+                progress=Progress.WAITING,
+                reason=decision.reason,
+                retry_at=decision.at,
+                touched_at=now,
+            )
+        else:
+            noted = _stopped(self.head, decision, now)
+        self._put(noted)
+        self._tell("job.deferred" if isinstance(decision, Retry) else "run.stopped")
+
+    def _read_page(self) -> None:
+        asked = walk.question(self.head)
+        page = self.sync.tokens.use(
+            self.job.ref, lambda access: self.provider.fetch(access, self.place.resource, asked)
+        )
+        self.requests += 1
+        self._identify(page)
+        self._keep(walk.turn(self.head, page, now=self.sync.clock()), page)
+
+    def _read_document(self) -> None:
+        try:
+            page = self.sync.tokens.use(
+                self.job.ref, lambda access: self.provider.fetch(access, self.place.resource, None)
+            )
+        except NotThere:
+            page = Page(())  # the member has no such document yet
+        self.requests += 1
+        self._identify(page)
+        self._keep(walk.turn_document(self.head, now=self.sync.clock()), page)
+
+    def _keep(self, after: Head, page: Page) -> None:
+        try:
+            self.head, self.etag, outcome = keep(
+                self.sync.records,
+                self.place,
+                Stored(self.head, self.etag),
+                replace(after, writer=self.writer),
+                page,
+                connection=self.connection,
+                now=self.sync.clock(),
+            )
+        except LostRace:
+            self._recognise()
+            return
+        self.kept += 1
+        self.new += outcome.new
+        self.unchanged += outcome.unchanged
+        self.misfits += outcome.misfits
+
+    def _identify(self, page: Page) -> None:
+        """Learn whose grant this is from the first record, where the profile was not granted."""
+        if self.connection.account is not None:
+            return
+        account = next((record.account for record in page.records if record.account), None)
+        if account is not None:
+            self.connection = identify(
+                self.sync.connections, self.connection, account, self.sync.clock
+            )
+
+    def _alive(self, job: ChunkJob) -> ChunkJob:
+        """Forget the failures before this slice if it got any further."""
+        return replace(job, attempt=0, waits=0) if self.kept else job
+
+    def _put(self, head: Head) -> None:
+        mine = replace(head, writer=self.writer)
+        try:
+            self.etag = self.sync.records.put_head(self.place, mine, self.etag)
+        except LostRace:
+            self._recognise()
+        else:
+            self.head = mine
+
+    def _recognise(self) -> None:
+        """Go on from our own write, if it was that which stood in our way.
+
+        When the answer to a write is lost, the storage client writes again and is refused by
+        its own first try.  Taking that for another worker would leave the run to nobody.
+        """
+        stored = self.sync.records.head(self.place)
+        if stored.value.writer != self.writer:
+            raise LostRace("another worker wrote this head")
+        self.head, self.etag = stored.value, stored.etag
+
+    def _tell(self, name: str) -> None:
+        event(
+            name,
+            provider=self.place.provider,
+            ref=self.job.ref,
+            resource=self.place.resource,
+            run=self.job.run,
+            lane=self.job.lane,
+            requests=self.requests,
+            new=self.new,
+            unchanged=self.unchanged,
+            misfits=self.misfits,
+            reason=self.head.reason or "",
+            seconds=round((self.sync.clock() - self.began).total_seconds(), 3),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a page."""
+
+    new: int
+    unchanged: int
+    misfits: int
+
+
+def keep(
+    records: RecordStore,
+    place: Place,
+    stored: Stored[Head],
+    after: Head,
+    page: Page,
+    *,
+    connection: Connection,
+    now: datetime,
+) -> tuple[Head, Etag | None, Outcome]:
+    """Write ``page`` and the progress that it makes; return the head as it then is.
+
+    May raise ``LostRace``: then nothing that the head counts has changed.
+    """
+    # Where nothing was ever written there is nothing to compare with.
+    ids = [record.id for record in page.records] if stored.value.seq else []
+    known = records.known(place, ids) if ids else {}
+    settled = settle(stored.value, after, page, known, account=connection.account, now=now)
+    # Misfits first: they are kept under their own digest, so that a crash before the
+    # transaction keeps them once more under the same name.
+    if settled.misfits:
+        alarm("records.misfit", ref=connection.ref, resource=place.resource,
+              reason=settled.misfits[0].reason, misfits=len(settled.misfits))  # fmt: skip
+        records.quarantine(place, settled.misfits, now=now)
+    head, etag = stored.value, stored.etag
+    for transaction in settled.transactions:
+        etag = records.commit(place, transaction, etag)
+        head = transaction.head
+    new = sum(len(transaction.versions) for transaction in settled.transactions)
+    return head, etag, Outcome(new, settled.unchanged, len(settled.misfits))
+
+
+def _begun(head: Head, resource: Resource, run: _Run, scopes: frozenset[str]) -> Head:
+    """Decide how a run of ``resource`` begins: it may be over before its first request."""
+    if resource.scope not in scopes:
+        named = replace(head, run=run.id, lane=run.lane)
+        return _stopped(named, Stop(Progress.NO_SCOPE, ScopeMissing.code), run.at)
+    if resource.shape is Shape.COLLECTION:
+        return walk.begin(head, run=run.id, lane=run.lane, goal=run.goal, now=run.at)
+    begun = walk.begin_document(head, run=run.id, lane=run.lane, now=run.at)
+    return begun if document_due(head, run.at) else replace(begun, progress=Progress.FINISHED)
+
+
+def _stopped(head: Head, stop: Stop, now: datetime) -> Head:
+    return replace(head, progress=stop.progress, reason=stop.reason, retry_at=None, touched_at=now)

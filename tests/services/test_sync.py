@@ -1,0 +1,583 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from shared.core import backoff
+from shared.core.model import (
+    ChunkJob,
+    Head,
+    Known,
+    Lane,
+    Page,
+    Place,
+    Progress,
+    Question,
+    Record,
+    RecordId,
+    ResourceName,
+    RunId,
+    Span,
+    Status,
+)
+from shared.core.plan import PATIENT_PAGES
+from shared.core.settle import Transaction
+from shared.errors import (
+    AccountDeactivated,
+    CursorRefused,
+    GrantDead,
+    LostRace,
+    NotConnected,
+    NotThere,
+    ProviderError,
+    RateLimited,
+    Rejected,
+    ScopeMissing,
+    StorageDown,
+    Unavailable,
+)
+from shared.ports import Etag
+from shared.sync import SLICE, STALE
+from tests.builders import NOW, PLACE, RESOURCE, a_document, a_page, a_record
+from tests.services.world import PROFILE, World
+
+
+def records(count: int) -> list[Record]:
+    return [a_record(f"r{n}", start=NOW - timedelta(hours=6 * n + 1)) for n in range(count)]
+
+
+def connected(count: int = 60) -> World:
+    """A world whose member has just connected, with nothing synced yet but the profile."""
+    world = World()
+    world.acme.records = records(count)
+    world.connect()
+    return world
+
+
+def head(world: World, resource: ResourceName = RESOURCE) -> Head:
+    return world.records.head(world.place(resource)).value
+
+
+def test_connecting_brings_the_last_thirty_days() -> None:
+    world = connected(130)
+
+    world.work()
+
+    in_goal = {r.id for r in world.acme.records if r.start and r.start >= NOW - timedelta(days=30)}
+    assert world.held() == in_goal
+    assert head(world).held == head(world).goal
+    assert head(world).progress is Progress.FINISHED
+
+
+def test_a_run_asks_for_every_page_once_and_for_nothing_else() -> None:
+    world = connected(50)
+
+    world.work()
+
+    asked = [name for name, _ in world.acme.asked]
+    assert asked == [PROFILE, RESOURCE, RESOURCE]
+
+
+def test_the_document_that_connecting_reads_is_kept_and_not_asked_for_again() -> None:
+    world = connected()
+
+    assert set(world.records.current(world.place(PROFILE))) == {"profile"}
+    world.work()
+    assert [name for name, _ in world.acme.asked].count(PROFILE) == 1
+
+
+def test_a_document_is_asked_for_again_after_a_week() -> None:
+    world = connected()
+    world.work()
+    world.at(timedelta(days=8))
+    world.acme.document = a_document("changed")
+    world.acme.asked.clear()
+
+    world.start()
+    world.work()
+
+    assert [name for name, _ in world.acme.asked].count(PROFILE) == 1
+    assert len(world.records.versions[world.place(PROFILE)]) == 2
+
+
+def test_a_document_that_is_not_there_is_no_failure() -> None:
+    world = World()
+    world.acme.document = NotThere("no value yet")
+    world.connect()
+
+    world.work()
+
+    assert head(world, PROFILE).progress is Progress.FINISHED
+    assert head(world, PROFILE).records == 0
+
+
+def test_an_incremental_run_reads_the_lookback_and_keeps_re_scores() -> None:
+    world = connected(4)
+    world.work()
+    world.at(timedelta(days=1))
+    newer = replace(world.acme.records[0], updated_at=NOW + timedelta(hours=1), digest="new")
+    world.acme.records[0] = newer
+    world.acme.asked.clear()
+
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    (_, question) = world.acme.asked[0]
+    assert question is not None
+    assert question.span.start == NOW - timedelta(days=3)
+    assert question.span.end == world.time
+    assert world.records.current(PLACE)[RecordId("r0")].record == newer
+    assert len(world.records.versions[PLACE]) == 5
+
+
+def test_nothing_new_writes_nothing() -> None:
+    world = connected(4)
+    world.work()
+    before = dict(world.records.versions[PLACE])
+    world.at(timedelta(hours=1))
+
+    world.start()
+    world.work()
+
+    assert world.records.versions[PLACE] == before
+    assert head(world).seq == 4
+
+
+def test_the_same_call_while_a_run_is_active_answers_with_that_run() -> None:
+    world = connected()
+    first = head(world).run
+    waiting = list(world.queue.deferred)
+
+    assert world.services.sync.start(world.connection(), Lane.MANUAL) == first
+
+    assert world.queue.deferred == waiting
+
+
+def test_a_new_call_after_a_run_is_a_new_run() -> None:
+    world = connected()
+    world.work()
+    first = head(world).run
+    world.at(timedelta(minutes=1))
+
+    assert world.services.sync.start(world.connection(), Lane.MANUAL) != first
+
+
+def test_a_run_whose_message_was_lost_is_revived_once_it_shows_no_sign_of_life() -> None:
+    world = connected()
+    world.queue.take()
+
+    world.at(STALE - timedelta(seconds=1))
+    world.start()
+    assert world.queue.deferred == []
+
+    world.at(timedelta(seconds=1))
+    world.start()
+    world.work()
+    assert head(world).progress is Progress.FINISHED
+
+
+def test_a_waiting_run_is_not_revived_before_its_time() -> None:
+    world = connected()
+    world.acme.script = [RateLimited(NOW + timedelta(hours=5))]
+    world.services.run(world.chunk())
+    world.queue.take()
+
+    world.at(timedelta(hours=5))
+    world.start()
+
+    assert world.queue.deferred == []
+
+
+def test_a_parked_connection_is_not_synced() -> None:
+    world = connected()
+    parked = replace(world.connection(), status=Status.PARKED)
+
+    with pytest.raises(NotConnected):
+        world.services.sync.start(parked, Lane.MANUAL)
+
+
+def test_a_job_of_an_older_run_does_nothing() -> None:
+    world = connected()
+    job = world.chunk()
+
+    world.services.run(replace(job, run=RunId("older")))
+
+    assert [name for name, _ in world.acme.asked] == [PROFILE]
+
+
+def test_a_job_of_an_unknown_connection_does_nothing() -> None:
+    world = connected()
+    job = world.chunk()
+
+    world.services.run(replace(job, ref=type(job.ref)("nobody")))
+
+    assert [name for name, _ in world.acme.asked] == [PROFILE]
+
+
+def test_a_job_delivered_twice_reads_nothing_twice() -> None:
+    world = connected()
+    job = world.chunk()
+    world.services.run(job)
+    asked = len(world.acme.asked)
+
+    world.services.run(job)
+
+    assert len(world.acme.asked) == asked
+    assert head(world).records == 60
+
+
+def test_a_member_who_waits_is_served_first_and_history_gives_way() -> None:
+    world = World(days=0)
+    world.acme.records = records(25 * (PATIENT_PAGES + 2))
+    world.connect()
+
+    jobs = [job for job, _ in world.work() if isinstance(job, ChunkJob)]
+
+    assert [job.lane for job in jobs if job.resource == RESOURCE] == [Lane.MANUAL, Lane.BACKFILL]
+    assert len(world.held()) == 25 * (PATIENT_PAGES + 2)
+
+
+def test_a_slice_ends_in_time_and_the_next_one_goes_on() -> None:
+    world = connected()
+
+    def slow(question: Question | None) -> Page:
+        assert question is not None
+        world.at(SLICE)
+        return world.acme.page(question)
+
+    world.acme.script = [slow]
+    world.services.run(world.chunk())
+    assert head(world).records == 25
+    assert head(world).progress is Progress.RUNNING
+
+    world.work()
+    assert head(world).records == 60
+    assert [question.cursor for _, question in world.acme.asked if question] == [None, "25", "50"]
+
+
+def test_a_rate_limit_waits_as_long_as_asked_and_costs_no_attempt() -> None:
+    world = connected()
+    world.acme.script = [RateLimited(NOW + timedelta(seconds=42))]
+    job = world.chunk()
+
+    world.services.run(job)
+
+    again = replace(job, waits=1, attempt=0)
+    (delay,) = [delay for deferred, delay in world.queue.deferred if deferred == again]
+    assert timedelta(seconds=42) <= delay < timedelta(seconds=43)
+    assert head(world).progress is Progress.WAITING
+    assert head(world).reason == "rate_limited"
+    assert head(world).retry_at == world.time + delay
+
+
+def test_a_rate_limit_in_the_middle_goes_on_with_the_same_cursor() -> None:
+    world = connected()
+    world.acme.script = [world.acme.truly, RateLimited(NOW + timedelta(seconds=1))]
+
+    world.work()
+
+    assert [q.cursor for _, q in world.acme.asked if q] == [None, "25", "25", "50"]
+    assert head(world).records == 60
+    assert head(world).reason is None
+    assert head(world).retry_at is None
+
+
+def test_a_storm_of_rate_limits_ends_with_everything_held() -> None:
+    world = connected()
+    world.acme.script = [RateLimited(NOW) for _ in range(50)]
+
+    world.work()
+
+    assert head(world).progress is Progress.FINISHED
+    assert head(world).records == 60
+
+
+@pytest.mark.parametrize("error", [Unavailable("500"), CursorRefused("x")])
+def test_a_passing_trouble_loses_nothing(error: ProviderError) -> None:
+    world = connected()
+    world.acme.script = [world.acme.truly, error]
+
+    world.work()
+
+    assert head(world).progress is Progress.FINISHED
+    assert len(world.held()) == 60
+
+
+def test_a_refused_cursor_walks_again_from_just_above_what_was_reached() -> None:
+    world = connected()
+    world.acme.script = [world.acme.truly, CursorRefused("too old")]
+
+    world.work()
+
+    asked = [q for _, q in world.acme.asked if q]
+    reached = world.acme.records[24].start
+    assert reached is not None
+    assert asked[2] == Question(
+        replace(asked[0].span, end=reached + timedelta(milliseconds=1)), None
+    )
+
+
+def test_a_provider_that_never_answers_is_given_up_with_a_reason() -> None:
+    world = connected()
+    world.acme.script = [Unavailable("500") for _ in range(backoff.MAX_ATTEMPTS)]
+
+    jobs = world.work()
+
+    assert head(world).progress is Progress.FAILED
+    assert head(world).reason == "provider_unavailable"
+    tries = [job for job, _ in jobs if isinstance(job, ChunkJob) and job.resource == RESOURCE]
+    assert [job.attempt for job in tries] == list(range(backoff.MAX_ATTEMPTS))
+
+
+def test_a_failed_run_is_tried_again_by_the_next_one_from_where_it_got_to() -> None:
+    world = connected()
+    world.acme.script = [
+        world.acme.truly,
+        *[Unavailable("500") for _ in range(backoff.MAX_ATTEMPTS)],
+    ]
+    world.work()
+    assert head(world).progress is Progress.FAILED
+    world.acme.asked.clear()
+    world.at(timedelta(hours=1))
+
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    (first, *_) = [q for _, q in world.acme.asked if q]
+    assert first.span.end == (world.acme.records[24].start or NOW) + timedelta(milliseconds=1)
+    assert len(world.held()) == 60
+    assert head(world).held == Span(NOW - timedelta(days=30), world.goal_end())
+
+
+def test_an_answer_in_between_forgets_the_failures_before_it() -> None:
+    world = connected()
+    failures: list[ProviderError] = [Unavailable("500") for _ in range(backoff.MAX_ATTEMPTS - 1)]
+    world.acme.script = [*failures, world.acme.truly, *failures]
+
+    world.work()
+
+    assert head(world).progress is Progress.FINISHED
+
+
+def test_a_cursor_that_leads_round_is_given_up_and_not_followed_for_ever() -> None:
+    world = connected(0)
+    world.acme.script = [a_page([], cursor="same") for _ in range(100)]
+
+    world.work()
+
+    assert head(world).progress is Progress.FAILED
+    assert head(world).reason == "provider_unavailable"
+    assert len(world.acme.asked) <= 1 + 2 * backoff.MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("error", "progress", "reason"),
+    [
+        (ScopeMissing("x"), Progress.NO_SCOPE, "scope_missing"),
+        (AccountDeactivated("x"), Progress.DEACTIVATED, "account_deactivated"),
+        (Rejected("x"), Progress.FAILED, "request_rejected"),
+        (NotThere("x"), Progress.FAILED, "not_there"),
+    ],
+)
+def test_what_does_not_mend_itself_ends_the_run_with_its_own_state(
+    error: ProviderError, progress: Progress, reason: str
+) -> None:
+    world = connected()
+    world.acme.script = [error]
+
+    world.work()
+
+    assert (head(world).progress, head(world).reason) == (progress, reason)
+    assert world.connection().status is Status.CONNECTED
+
+
+def test_a_resource_whose_scope_was_not_granted_is_not_asked_for() -> None:
+    world = World()
+    world.acme.scopes = frozenset({"read:profile", "offline"})
+    world.connect()
+
+    world.work()
+
+    assert [name for name, _ in world.acme.asked] == [PROFILE]
+    assert head(world).progress is Progress.NO_SCOPE
+    assert head(world, PROFILE).progress is Progress.FINISHED
+
+
+def test_a_dead_grant_parks_the_connection_and_ends_its_runs() -> None:
+    world = connected()
+    world.time = world.connection().grant.expires_at
+    world.acme.token_script = [GrantDead("invalid_grant")]
+
+    world.work()
+
+    assert world.connection().status is Status.PARKED
+    assert world.connection().reason == "reauth_required"
+    assert (head(world).progress, head(world).reason) == (Progress.FAILED, "reauth_required")
+
+
+def test_jobs_that_wait_while_a_connection_is_parked_end_their_runs() -> None:
+    world = connected()
+    stored = world.connections.find(world.connection().user, world.connection().provider)
+    assert stored is not None
+    world.connections.put(replace(stored.value, status=Status.PARKED), stored.etag)
+
+    world.work()
+
+    assert head(world).progress is Progress.FAILED
+    assert [name for name, _ in world.acme.asked] == [PROFILE]
+
+
+def test_a_missing_key_waits_and_signs_nobody_out() -> None:
+    world = connected()
+    world.cipher.forget()
+
+    world.services.run(world.chunk())
+
+    assert world.connection().status is Status.CONNECTED
+    assert (head(world).progress, head(world).reason) == (Progress.WAITING, "key_missing")
+
+
+def test_storage_that_does_not_answer_defers_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = connected()
+    job = world.chunk()
+
+    def down(*_: object) -> None:
+        raise StorageDown("503")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.records, "commit", down)
+        world.services.run(job)
+
+    assert (job, timedelta(seconds=30)) in world.queue.deferred
+    world.work()
+    assert head(world).records == 60
+
+
+def test_storage_that_does_not_answer_at_all_leaves_the_message_to_the_host() -> None:
+    world = connected()
+    job = world.chunk()
+    world.queue.down = True
+    world.acme.script = [RateLimited(NOW)]
+
+    with pytest.raises(StorageDown):
+        world.services.run(job)
+
+
+class Rival:
+    """Stands between a worker and its store, and lets something happen before a write."""
+
+    def __init__(self, world: World, *, writes_first: bool) -> None:
+        self.store = world.records
+        self.writes_first = writes_first
+        self.armed = True
+
+    def head(self, place: Place) -> object:
+        return self.store.head(place)
+
+    def put_head(self, place: Place, head: Head, etag: Etag | None) -> Etag:
+        return self.store.put_head(place, head, etag)
+
+    def known(self, place: Place, ids: list[RecordId]) -> object:
+        found: dict[RecordId, list[Known]] = dict(self.store.known(place, ids))  # type: ignore[arg-type]
+        return found
+
+    def quarantine(self, *args: object, **kwargs: object) -> None:
+        raise AssertionError("nothing is unfit here")
+
+    def commit(self, place: Place, transaction: Transaction, etag: Etag | None) -> Etag:
+        if not self.armed:
+            return self.store.commit(place, transaction, etag)
+        self.armed = False
+        if self.writes_first:
+            # The answer to our own write is lost, and the client writes again.
+            self.store.commit(place, transaction, etag)
+        else:
+            stored = self.store.head(place)
+            self.store.put_head(place, replace(stored.value, writer="rival"), stored.etag)
+        raise LostRace("412")
+
+
+@pytest.mark.parametrize("writes_first", [True, False], ids=["own ghost", "another worker"])
+def test_a_worker_goes_on_after_its_own_lost_answer_and_stops_for_another_worker(
+    monkeypatch: pytest.MonkeyPatch, *, writes_first: bool
+) -> None:
+    world = connected()
+    job = world.chunk()
+    rival = Rival(world, writes_first=writes_first)
+    sync = replace(world.services.sync, records=rival)  # type: ignore[arg-type]
+
+    sync.run(job)
+
+    if writes_first:
+        assert head(world).progress is Progress.FINISHED
+        assert head(world).records == 60
+        assert [q.cursor for _, q in world.acme.asked if q] == [None, "25", "50"]
+    else:
+        assert head(world).records == 0
+        assert world.queue.deferred == [
+            entry for entry in world.queue.deferred if not isinstance(entry[0], ChunkJob)
+        ]
+
+
+def test_a_start_whose_own_answer_was_lost_still_sends_its_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = connected()
+    world.work()
+    world.at(timedelta(hours=1))
+    put, armed = world.records.put_head, [True]
+
+    def ghost(place: Place, head: Head, etag: Etag | None) -> Etag:
+        written = put(place, head, etag)
+        if armed and place.resource == RESOURCE:
+            armed.clear()
+            raise LostRace("412")
+        return written
+
+    monkeypatch.setattr(world.records, "put_head", ghost)
+    world.start()
+
+    assert isinstance(world.chunk(), ChunkJob)
+
+
+def test_without_a_profile_the_first_record_says_whose_account_it_is() -> None:
+    world = World()
+    world.acme.scopes = frozenset({"read:sleep", "offline"})
+    world.acme.records = records(3)
+    world.connect()
+    assert world.connection().account is None
+
+    world.work()
+
+    assert world.connection().account == "10129"
+    assert len(world.held()) == 3
+
+
+def test_without_a_profile_an_account_in_use_is_found_at_the_first_record() -> None:
+    world = World()
+    world.connect("bea")
+    world.work()
+    world.acme.scopes = frozenset({"read:sleep", "offline"})
+    world.acme.records = records(3)
+
+    world.connect("ana")
+    world.work()
+
+    assert world.connection("ana").status is Status.PARKED
+    assert world.connection("ana").reason == "account_in_use"
+    assert world.connection("bea").status is Status.CONNECTED
+    assert world.held() == set()
+
+
+def test_items_that_cannot_be_stored_are_kept_aside_and_the_page_goes_on() -> None:
+    world = connected(0)
+    foreign = a_record("foreign", account=type(world.connection().account or "")("666"))  # type: ignore[arg-type]
+    world.acme.script = [a_page([foreign, a_record("own")])]
+
+    world.work()
+
+    assert world.held() == {"own"}
+    assert {misfit.reason for misfit in world.records.quarantined[PLACE]} == {"foreign_account"}
+    assert head(world).progress is Progress.FINISHED

@@ -1,0 +1,75 @@
+"""WHOOP as a provider: joins configuration, dialect and client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from shared.core.model import Page, ProviderName, Question, ResourceName, Secret
+from shared.provider import Grant, Resource, Trouble
+from whoop import oauth
+from whoop.config import Config, read
+from whoop.resources import FACTS, PROFILE, RESOURCES
+
+if TYPE_CHECKING:
+    from whoop.client import Client
+
+NAME = ProviderName("whoop")
+
+
+def provider(env: Mapping[str, str]) -> Whoop:
+    """Return WHOOP as ``env`` configures it; one with ``trouble`` where it does not."""
+    return Whoop(read(env))
+
+
+@dataclass(slots=True)
+class Whoop:
+    """Implements ``shared.provider.Provider``."""
+
+    config: Config
+    name: ProviderName = NAME
+    title: str = "WHOOP"
+    resources: Sequence[Resource] = RESOURCES
+    identity: ResourceName = PROFILE
+    _client: Client | None = field(default=None, repr=False)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why WHOOP cannot be offered."""
+        return self.config.trouble
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong with the settings."""
+        return self.config.problems
+
+    def authorize_url(self, state: str) -> str:
+        """Return where the member gives consent."""
+        return oauth.authorize_url(self.config, state)
+
+    def redeem(self, code: Secret) -> Grant:
+        """Trade a code."""
+        return self._wire().redeem(code)
+
+    def renew(self, refresh: Secret) -> Grant:
+        """Trade a refresh token."""
+        return self._wire().renew(refresh)
+
+    def missing_scopes(self, granted: frozenset[str]) -> Sequence[str]:
+        """Return what was asked for and not granted."""
+        return sorted(set(self.config.scopes) - granted)
+
+    def fetch(self, access: Secret, resource: ResourceName, question: Question | None) -> Page:
+        """Ask for a page or a document."""
+        return self._wire().fetch(access, FACTS[resource], question)
+
+    def _wire(self) -> Client:
+        if self._client is None:
+            # Here, because requests takes a tenth of a second to import, and most cold starts
+            # are for a page that only wants to know which providers there are.
+            from whoop.client import Client  # noqa: PLC0415
+
+            self._client = Client(self.config, lambda: datetime.now(UTC))
+        return self._client
