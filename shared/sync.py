@@ -57,7 +57,8 @@ from shared.renewal import Tokens
 SLICE = timedelta(seconds=60)
 #: A run that has shown no sign of life for this long has lost its message.
 STALE = timedelta(minutes=15)
-STORAGE_PAUSE = timedelta(seconds=30)
+#: A storage partition that moves to another server is back within seconds.
+STORAGE_PAUSE = timedelta(seconds=10)
 #: Lost races in a row before giving way.
 TRIES = 4
 

@@ -152,6 +152,9 @@ TENTH = span("03-01", "03-11")
             a_head(goal=TENTH, held=span("01-01", "02-01"), window=TENTH), 0.0, id="held elsewhere"
         ),
         pytest.param(
+            a_head(goal=TENTH, held=span("02-01", "03-01"), window=TENTH), 0.0, id="held up to it"
+        ),
+        pytest.param(
             a_head(
                 goal=TENTH,
                 held=span("02-01", "03-06"),

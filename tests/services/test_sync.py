@@ -39,7 +39,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.ports import Etag
-from shared.sync import SLICE, STALE
+from shared.sync import SLICE, STALE, STORAGE_PAUSE
 from tests.builders import NOW, PLACE, RESOURCE, a_document, a_page, a_record
 from tests.services.world import PROFILE, World
 
@@ -450,7 +450,7 @@ def test_storage_that_does_not_answer_defers_the_job(monkeypatch: pytest.MonkeyP
         patch.setattr(world.records, "commit", down)
         world.services.run(job)
 
-    assert (job, timedelta(seconds=30)) in world.queue.deferred
+    assert (job, STORAGE_PAUSE) in world.queue.deferred
     world.work()
     assert head(world).records == 60
 
