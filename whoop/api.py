@@ -41,6 +41,8 @@ from whoop.resources import Facts
 LIMIT = 25
 #: Bytes in a record's id, so that it fits into a key even when each has to be escaped.
 LONGEST_ID = 250
+#: Characters in a cursor; the examples have 20, and an address takes a few thousand.
+LONGEST_CURSOR = 4_096
 #: Where WHOOP does not say how long to wait, its shorter window has passed by then.
 DEFAULT_PAUSE = timedelta(seconds=60)
 #: The longest window that WHOOP counts in, and a little more.
@@ -117,7 +119,7 @@ def page(text: str, facts: Facts) -> Page:
         raise Unavailable("WHOOP's answer is not a page")
     # An empty page may lack both; but what has other things instead is no page, and to take it
     # for an empty one would be to believe that there is nothing to read.
-    if (doc and not doc.keys() & {"records", "next_token"}) or _HALF.search(token or ""):
+    if doc and not doc.keys() & {"records", "next_token"}:
         raise Unavailable("WHOOP's answer is not a page")
     records: list[Record] = []
     misfits: list[Misfit] = []
@@ -126,7 +128,7 @@ def page(text: str, facts: Facts) -> Page:
             records.append(_record(value, body, hashed, facts))
         except _Unreadable as error:
             misfits.append(Misfit(f"unreadable:{error.field}", body))
-    return Page(tuple(records), tuple(misfits), Cursor(token) if token else None)
+    return Page(tuple(records), tuple(misfits), _cursor(token))
 
 
 def document(text: str, facts: Facts) -> Page:
@@ -257,6 +259,14 @@ def _day(value: Mapping[str, Any], facts: Facts) -> date | None:
         return (at + timedelta(hours=facts.day_shift_hours)).date()
     except (_Unreadable, OverflowError):
         return None
+
+
+def _cursor(token: str | None) -> Cursor | None:
+    if not token:
+        return None
+    if len(token) > LONGEST_CURSOR or _HALF.search(token):
+        raise Unavailable("WHOOP's cursor fits into no address")
+    return Cursor(token)
 
 
 def _members(text: str) -> Iterator[tuple[str, Any, int]]:

@@ -89,7 +89,7 @@ class Client:
                 body = _read(response)
                 lowercase = {name.lower(): value for name, value in response.headers.items()}
                 return response.status_code, lowercase, body
-        except (requests.RequestException, HTTPError) as error:
+        except (requests.RequestException, HTTPError, UnicodeError) as error:
             trouble = type(error).__name__
         # Out here, so that no chain leads to the original: its text can hold the address with
         # its query, or the header with the token.
