@@ -105,8 +105,11 @@ def same_site(one: str, other: str) -> bool:
 
 
 def origin(url: str) -> str:
-    """Return the origin of ``url``: scheme, host, and port where one is given."""
-    parts = urlsplit(url)
+    """Return the origin of ``url``: scheme, host, and port where one is given; else nothing."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -223,6 +226,8 @@ class _Reader:
                 )
                 return ()
             keys.append(SealingKey(name, Secret(encoded)))
+        if text and not keys:
+            self.problems.append("TOKEN_KEYS holds no key")
         if len({key.id for key in keys}) < len(keys):
             self.problems.append("TOKEN_KEYS names a key twice")
         return tuple(keys)

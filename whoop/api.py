@@ -265,7 +265,7 @@ def _cursor(token: str | None) -> Cursor | None:
     if not token:
         return None
     if len(token) > LONGEST_CURSOR or _HALF.search(token):
-        raise Unavailable("WHOOP's cursor fits into no address")
+        raise Unavailable("WHOOP's answer is not a page")
     return Cursor(token)
 
 

@@ -54,9 +54,7 @@ class Bearer:
             )
         except jwt.ExpiredSignatureError as error:
             raise Unauthorized("Your session has expired. Sign in to GoToGym again.") from error
-        except jwt.PyJWKClientConnectionError as error:
-            raise StorageDown("the keys of GoToGym's tokens cannot be fetched") from error
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError) as error:
             raise Unauthorized("This token is not valid here. Sign in to GoToGym again.") from error
         return self._user(claims)
 
@@ -74,8 +72,14 @@ class Bearer:
         if self.config.secret is not None and not self.config.jwks_url:
             return self.config.secret.reveal()
         if self._keys is None:
-            self._keys = jwt.PyJWKClient(self.config.jwks_url, cache_keys=True, timeout=5)
-        return self._keys.get_signing_key_from_jwt(token).key
+            self._keys = jwt.PyJWKClient(self.config.jwks_url, timeout=5)
+        try:
+            self._keys.get_signing_keys()  # asked for once in five minutes
+        except (jwt.PyJWKClientError, jwt.PyJWKSetError, ValueError) as error:
+            # Whatever is wrong there, the member's token may be good.
+            raise StorageDown("the keys of GoToGym's tokens cannot be had") from error
+        # Not the key alone: with its algorithm, so that a token cannot name one of another kind.
+        return self._keys.get_signing_key_from_jwt(token)
 
 
 def _bytes(text: str) -> int:

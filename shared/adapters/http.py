@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import azure.functions as func
-from werkzeug.http import dump_cookie, parse_cookie
+from werkzeug.http import dump_cookie
 
 from shared.config import Settings, origin
 from shared.errors import (
@@ -116,9 +116,15 @@ def with_browser(
 
 
 def browser_of(req: func.HttpRequest, settings: Settings) -> str | None:
-    """Return the value of our cookie, if it has one that we could have made."""
-    value = parse_cookie(req.headers.get("Cookie", "")).get(_cookie_name(settings), "")
-    return value if COOKIE_VALUE.fullmatch(value) else None
+    """Return the value of our cookie, if it has one that we could have made.
+
+    Without a parser of cookies: an odd letter in somebody else's would make it fail on ours.
+    """
+    for cookie in req.headers.get("Cookie", "").split(";"):
+        name, _, value = cookie.strip(" \t").partition("=")
+        if name == _cookie_name(settings):
+            return value if COOKIE_VALUE.fullmatch(value) else None
+    return None
 
 
 def new_browser() -> str:
