@@ -206,9 +206,9 @@ class Connections:
         return grant
 
     def _pend(self, user: UserId, provider: ProviderName, grant: Grant) -> Pending:
-        # The code is used up, so from here on the grant must not be lost: kept first, then the
-        # job that finishes it, then the work that may fail.  A crash after any of these leaves
-        # a grant that a job will finish.
+        # The code is used up, so from here on the grant must not be lost.  First the job, which
+        # comes a minute later and does nothing where it finds no grant; then the grant; then
+        # the work that may fail.  So a grant that is kept has a job that will finish it.
         found = self.connections.find(user, provider)
         pending = Pending(
             user,
@@ -223,8 +223,8 @@ class Connections:
                 now=self.clock(),
             ),
         )
-        self.connections.put_pending(pending)
         self.queue.defer(FinishJob(pending.ref, pending.grant.id), FINISH_AFTER)
+        self.connections.put_pending(pending)
         return pending
 
     def _finish(self, pending: Pending) -> None:

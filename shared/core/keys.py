@@ -64,7 +64,8 @@ def alias_row(alias: RecordId) -> str:
 
 def instant(at: datetime) -> str:
     """Write ``at`` in UTC with a fixed width, so that text sorts as time does."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Not strftime: on some systems it writes the year 987 with three digits.
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def fingerprint(secret: str) -> str:

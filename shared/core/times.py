@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from shared.core.keys import instant
 from shared.core.model import Span
@@ -10,7 +10,7 @@ from shared.core.model import Span
 
 def parse(text: str) -> datetime:
     """Read back what ``instant`` wrote."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
 
 
 def parse_optional(text: str | None) -> datetime | None:

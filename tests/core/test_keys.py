@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -87,6 +87,10 @@ def test_an_instant_is_written_in_utc_wherever_the_machine_is(
         time.tzset()
 
     assert written == "2026-03-02T01:00:00.000000Z"
+
+
+def test_a_garbage_date_has_the_same_width() -> None:
+    assert keys.instant(datetime(987, 1, 2, tzinfo=UTC)) == "0987-01-02T00:00:00.000000Z"
 
 
 @given(TIMES, TIMES)

@@ -403,6 +403,8 @@ def test_storage_that_fails_before_the_grant_is_kept_is_told_to_the_member(
     with pytest.raises(StorageDown):
         world.connect()
 
+    assert world.services.overview.status(USER, PROVIDER)["connection"] == {"status": "none"}
+
 
 def test_storage_that_fails_later_is_not_the_members_problem(
     monkeypatch: pytest.MonkeyPatch,

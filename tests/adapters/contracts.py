@@ -1,0 +1,1135 @@
+"""One class per port: what every implementation must do.  Subclass it and provide the fixtures.
+
+Every test makes up its own names, so that one storage can serve them all.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.core import keys
+from shared.core.model import (
+    AccountId,
+    ChunkJob,
+    Claim,
+    Connection,
+    Cursor,
+    FinishJob,
+    GrantId,
+    Head,
+    Job,
+    Known,
+    Lane,
+    Misfit,
+    Page,
+    Pending,
+    Place,
+    Progress,
+    ProviderName,
+    Record,
+    RecordId,
+    Ref,
+    ResourceName,
+    RunId,
+    Sealed,
+    SealedGrant,
+    Secret,
+    Span,
+    Status,
+    UserId,
+    Version,
+)
+from shared.core.settle import Transaction, settle
+from shared.core.sizes import PROPERTY, row_fits
+from shared.errors import LostRace, Unsealable
+from shared.ports import (
+    Cipher,
+    ConnectionStore,
+    Etag,
+    JobQueue,
+    OneTime,
+    OneTimeStore,
+    RecordStore,
+    SealPlace,
+)
+
+NOW = datetime(2026, 11, 22, 11, 30, 0, 250_001, tzinfo=UTC)
+THREADS = 16
+SLEEP = ResourceName("sleep")
+#: Of a form that Azure can read, and of no row.
+NOBODYS = Etag("W/\"datetime'2020-01-01T00%3A00%3A00.0000000Z'\"")
+#: Whatever a member may be called: all that Azure forbids or advises against in keys, and more.
+ODD_NAMES = [
+    pytest.param("a/b\\c#d?e", id="forbidden in keys"),
+    pytest.param("50%+1", id="advised against"),
+    pytest.param("Ana María Ñandú", id="with spaces and accents"),
+    pytest.param("🏋🏽‍♀️", id="an emoji of several characters"),
+    pytest.param("o'Neill''s \"x\"", id="with quotes"),
+    pytest.param("a|b~c!d", id="with our own separators"),
+    pytest.param("=41", id="as if it were escaped"),
+    pytest.param("\x00\x1f\x7f\x9f", id="control characters"),
+    pytest.param("x" * 200, id="as long as they get"),
+]
+
+T = TypeVar("T")
+
+
+def fresh(before: str = "") -> str:
+    """Return a name that nobody has used."""
+    return f"{before}{uuid4().hex}"
+
+
+def at_once(call: Callable[[], T], threads: int = THREADS) -> list[T | None]:
+    """Call from many threads at the same moment; None where the race was lost."""
+    start = threading.Barrier(threads)
+
+    def run(_: int) -> T | None:
+        start.wait()
+        with suppress(LostRace):
+            return call()
+        return None
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, range(threads)))
+
+
+# One-time secrets
+
+
+def a_ticket(user: str = "ana") -> OneTime:
+    return OneTime(UserId(user), ProviderName("acme"), keys.fingerprint("browser"), NOW)
+
+
+def winners(store: OneTimeStore, kind: str) -> int:
+    """Let many threads use up one secret; count those who are told that it was them."""
+    name = fresh()
+    store.keep(kind, name, a_ticket())
+    found = threading.Barrier(THREADS)
+
+    def redeem() -> bool:
+        stored = store.find(kind, name)
+        found.wait()  # everybody has seen it unused
+        if stored is None or stored.etag is None:
+            return False
+        store.use_up(kind, name, stored.etag)
+        return True
+
+    return at_once(redeem).count(True)
+
+
+class OneTimeContract:
+    """What every ``OneTimeStore`` must do."""
+
+    def test_what_is_kept_is_found_as_it_was(self, once: OneTimeStore) -> None:
+        name = fresh()
+        once.keep("ticket", name, a_ticket())
+
+        found = once.find("ticket", name)
+
+        assert found is not None
+        assert found.value == a_ticket()
+
+    @pytest.mark.parametrize("user", ODD_NAMES)
+    def test_it_may_be_anybodys(self, once: OneTimeStore, user: str) -> None:
+        name = fresh()
+        once.keep("ticket", name, a_ticket(user))
+
+        found = once.find("ticket", name)
+
+        assert found is not None
+        assert found.value.user == user
+
+    def test_what_was_never_kept_is_not_found(self, once: OneTimeStore) -> None:
+        assert once.find("ticket", fresh()) is None
+
+    def test_a_ticket_is_no_state(self, once: OneTimeStore) -> None:
+        name = fresh()
+        once.keep("ticket", name, a_ticket())
+
+        assert once.find("state", name) is None
+
+    def test_it_cannot_be_kept_twice(self, once: OneTimeStore) -> None:
+        name = fresh()
+        once.keep("ticket", name, a_ticket())
+
+        with pytest.raises(LostRace):
+            once.keep("ticket", name, a_ticket("eve"))
+
+        found = once.find("ticket", name)
+        assert found is not None
+        assert found.value.user == "ana"
+
+    def test_what_was_used_up_is_not_found_and_not_used_up_again(self, once: OneTimeStore) -> None:
+        name = fresh()
+        once.keep("ticket", name, a_ticket())
+        found = once.find("ticket", name)
+        assert found is not None
+        assert found.etag is not None
+        once.use_up("ticket", name, found.etag)
+
+        assert once.find("ticket", name) is None
+        with pytest.raises(LostRace):
+            once.use_up("ticket", name, found.etag)
+
+    def test_what_was_used_up_cannot_be_kept_again(self, once: OneTimeStore) -> None:
+        name = fresh()
+        once.keep("ticket", name, a_ticket())
+        found = once.find("ticket", name)
+        assert found is not None
+        assert found.etag is not None
+        once.use_up("ticket", name, found.etag)
+
+        with pytest.raises(LostRace):
+            once.keep("ticket", name, a_ticket())
+
+    def test_a_stale_etag_uses_nothing_up(self, once: OneTimeStore) -> None:
+        name = fresh()
+        once.keep("ticket", name, a_ticket())
+
+        with pytest.raises(LostRace):
+            once.use_up("ticket", name, NOBODYS)
+
+        assert once.find("ticket", name) is not None
+
+    def test_what_does_not_exist_is_not_used_up(self, once: OneTimeStore) -> None:
+        with pytest.raises(LostRace):
+            once.use_up("ticket", fresh(), NOBODYS)
+
+    @pytest.mark.parametrize("kind", ["ticket", "state"])
+    def test_of_sixteen_who_use_it_up_at_once_one_does(self, once: OneTimeStore, kind: str) -> None:
+        assert winners(once, kind) == 1
+
+
+# Connections
+
+
+def a_grant(**changes: object) -> SealedGrant:
+    grant = SealedGrant(
+        id=GrantId(fresh("grant-")),
+        access=Sealed("s1:k:access=="),
+        refresh=Sealed("s1:k:refresh=="),
+        issued_at=NOW,
+        expires_at=NOW + timedelta(hours=1),
+        scopes=frozenset({"read:sleep", "offline"}),
+    )
+    return replace(grant, **changes)  # type: ignore[arg-type]
+
+
+def a_connection(**changes: object) -> Connection:
+    connection = Connection(
+        user=UserId(fresh("user-")),
+        provider=ProviderName("acme"),
+        ref=Ref(fresh("ref-")),
+        status=Status.CONNECTED,
+        grant=a_grant(),
+        account=AccountId("10129"),
+        connected_at=NOW,
+    )
+    return replace(connection, **changes)  # type: ignore[arg-type]
+
+
+def a_pending(connection: Connection) -> Pending:
+    """Return a new grant of the same member under the same ref."""
+    return Pending(connection.user, connection.provider, connection.ref, a_grant())
+
+
+class ConnectionContract:
+    """What every ``ConnectionStore`` must do."""
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            pytest.param({}, id="the usual"),
+            pytest.param({"account": None}, id="whose account nobody has told"),
+            pytest.param({"status": Status.PARKED, "reason": "reauth_required"}, id="parked"),
+            pytest.param({"status": Status.CONNECTING}, id="connecting"),
+            pytest.param({"claim": Claim("c1", NOW + timedelta(seconds=60))}, id="claimed"),
+            pytest.param({"grant": a_grant(scopes=frozenset())}, id="without scopes"),
+            pytest.param({"grant": a_grant(access=Sealed("a" * 8_000))}, id="with long tokens"),
+            pytest.param(
+                {"connected_at": datetime(2026, 1, 1, tzinfo=UTC)}, id="at a whole second"
+            ),
+        ],
+    )
+    def test_every_field_comes_back(
+        self, connections: ConnectionStore, changes: dict[str, object]
+    ) -> None:
+        connection = a_connection(**changes)
+        etag = connections.put(connection, None)
+
+        found = connections.find(connection.user, connection.provider)
+
+        assert found is not None
+        assert found.value == connection
+        assert found.etag == etag
+
+    def test_a_field_that_is_emptied_stays_empty(self, connections: ConnectionStore) -> None:
+        full = a_connection(status=Status.PARKED, reason="reauth_required", claim=Claim("c1", NOW))
+        etag = connections.put(full, None)
+        empty = replace(full, account=None, reason=None, claim=None)
+        connections.put(empty, etag)
+
+        found = connections.find(full.user, full.provider)
+
+        assert found is not None
+        assert found.value == empty
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_members_and_providers_may_be_called_anything(
+        self, connections: ConnectionStore, name: str
+    ) -> None:
+        connection = a_connection(provider=ProviderName(name), user=UserId(name + fresh()[:8]))
+        connections.put(connection, None)
+
+        by_name = connections.find(connection.user, connection.provider)
+        by_ref = connections.by_ref(connection.ref)
+
+        assert by_name == by_ref
+        assert by_name is not None
+        assert by_name.value == connection
+
+    def test_a_stranger_has_no_connection(self, connections: ConnectionStore) -> None:
+        assert connections.find(UserId(fresh()), ProviderName("acme")) is None
+        assert connections.by_ref(Ref(fresh())) is None
+
+    def test_a_connection_is_its_providers_alone(self, connections: ConnectionStore) -> None:
+        connection = a_connection()
+        connections.put(connection, None)
+
+        assert connections.find(connection.user, ProviderName("other")) is None
+        assert connections.find(connection.user, ProviderName("acm")) is None
+
+    def test_a_stale_etag_loses(self, connections: ConnectionStore) -> None:
+        connection = a_connection()
+        old = connections.put(connection, None)
+        new = connections.put(replace(connection, reason="first"), old)
+
+        with pytest.raises(LostRace):
+            connections.put(replace(connection, reason="second"), old)
+
+        found = connections.find(connection.user, connection.provider)
+        assert found is not None
+        assert (found.value.reason, found.etag) == ("first", new)
+
+    def test_a_row_that_is_gone_is_not_written_over(self, connections: ConnectionStore) -> None:
+        connection = a_connection()
+
+        with pytest.raises(LostRace):
+            connections.put(connection, NOBODYS)
+
+        assert connections.find(connection.user, connection.provider) is None
+
+    def test_there_cannot_be_two(self, connections: ConnectionStore) -> None:
+        connection = a_connection()
+        connections.put(connection, None)
+
+        with pytest.raises(LostRace):
+            connections.put(replace(connection, account=AccountId("2")), None)
+
+        found = connections.find(connection.user, connection.provider)
+        assert found is not None
+        assert found.value.account == "10129"
+
+    def test_of_sixteen_writers_with_one_etag_one_wins(self, connections: ConnectionStore) -> None:
+        connection = a_connection()
+        etag = connections.put(connection, None)
+        names = itertools.count()
+
+        def claim() -> Etag:
+            claim = Claim(f"c{next(names)}", NOW)
+            return connections.put(replace(connection, claim=claim), etag)
+
+        won = [one for one in at_once(claim) if one is not None]
+
+        found = connections.find(connection.user, connection.provider)
+        assert found is not None
+        assert won == [found.etag]
+
+    def test_a_ref_leads_to_its_connection(self, connections: ConnectionStore) -> None:
+        connection = a_connection()
+        etag = connections.put(connection, None)
+
+        found = connections.by_ref(connection.ref)
+
+        assert found is not None
+        assert (found.value, found.etag) == (connection, etag)
+
+    def test_a_ref_that_a_newer_connection_does_not_have_leads_nowhere(
+        self, connections: ConnectionStore
+    ) -> None:
+        old = a_connection()
+        etag = connections.put(old, None)
+        connections.put(replace(old, ref=Ref(fresh("ref-"))), etag)
+
+        assert connections.by_ref(old.ref) is None
+
+    # Grants that wait
+
+    def test_a_grant_that_waits_comes_back_as_it_was(self, connections: ConnectionStore) -> None:
+        pending = a_pending(a_connection())
+        connections.put_pending(pending)
+
+        assert connections.pending(pending.ref, pending.grant.id) == pending
+        assert connections.any_pending(pending.user, pending.provider)
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_a_grant_may_be_anybodys(self, connections: ConnectionStore, name: str) -> None:
+        pending = a_pending(
+            a_connection(provider=ProviderName(name), user=UserId(name + fresh()[:8]))
+        )
+        connections.put_pending(pending)
+
+        assert connections.pending(pending.ref, pending.grant.id) == pending
+        assert connections.any_pending(pending.user, pending.provider)
+        connections.drop_pending(pending)
+        assert not connections.any_pending(pending.user, pending.provider)
+
+    def test_a_grant_that_waits_is_no_connection(self, connections: ConnectionStore) -> None:
+        pending = a_pending(a_connection())
+        connections.put_pending(pending)
+
+        assert connections.find(pending.user, pending.provider) is None
+        assert connections.by_ref(pending.ref) is None
+
+    def test_two_grants_of_one_member_wait_side_by_side(self, connections: ConnectionStore) -> None:
+        first = a_pending(a_connection())
+        second = replace(first, ref=Ref(fresh("ref-")), grant=a_grant())
+        connections.put_pending(first)
+        connections.put_pending(second)
+
+        connections.drop_pending(first)
+
+        assert connections.pending(first.ref, first.grant.id) is None
+        assert connections.pending(second.ref, second.grant.id) == second
+        assert connections.any_pending(first.user, first.provider)
+        connections.drop_pending(second)
+        assert not connections.any_pending(first.user, first.provider)
+
+    def test_a_grant_is_found_under_its_own_ref_only(self, connections: ConnectionStore) -> None:
+        pending = a_pending(a_connection())
+        connections.put_pending(pending)
+
+        assert connections.pending(Ref(fresh()), pending.grant.id) is None
+        assert connections.pending(pending.ref, GrantId(fresh())) is None
+
+    def test_grants_of_others_do_not_count(self, connections: ConnectionStore) -> None:
+        pending = a_pending(a_connection(provider=ProviderName("acme-2")))
+        connections.put_pending(pending)
+        connections.put(a_connection(user=pending.user, provider=ProviderName("acme")), None)
+
+        assert not connections.any_pending(pending.user, ProviderName("acme"))
+        assert not connections.any_pending(UserId(fresh()), pending.provider)
+
+    def test_a_ref_outlives_the_grant_where_a_connection_has_it(
+        self, connections: ConnectionStore
+    ) -> None:
+        connection = a_connection()
+        pending = a_pending(connection)
+        connections.put_pending(pending)
+        connections.put(connection, None)
+
+        connections.drop_pending(pending)
+
+        found = connections.by_ref(connection.ref)
+        assert found is not None
+        assert found.value == connection
+
+    def test_a_ref_goes_with_the_grant_where_nobody_else_has_it(
+        self, connections: ConnectionStore
+    ) -> None:
+        pending = a_pending(a_connection())
+        connections.put_pending(pending)
+        connections.drop_pending(pending)
+
+        # Were the ref still there, it would lead to a connection that somebody makes later.
+        etag = connections.put(
+            a_connection(user=pending.user, provider=pending.provider, ref=Ref(fresh("ref-"))), None
+        )
+        found = connections.find(pending.user, pending.provider)
+        assert found is not None
+        connections.put(replace(found.value, ref=pending.ref), etag)
+        assert connections.by_ref(pending.ref) is None
+
+    def test_a_ref_goes_with_the_grant_where_the_connection_has_another(
+        self, connections: ConnectionStore
+    ) -> None:
+        connection = a_connection()
+        etag = connections.put(connection, None)
+        pending = replace(a_pending(connection), ref=Ref(fresh("ref-")))
+        connections.put_pending(pending)
+        connections.drop_pending(pending)
+
+        # Were the ref still there, it would lead to the connection again.
+        connections.put(replace(connection, ref=pending.ref), etag)
+        assert connections.by_ref(pending.ref) is None
+
+    def test_a_grant_can_be_dropped_twice(self, connections: ConnectionStore) -> None:
+        pending = a_pending(a_connection())
+        connections.put_pending(pending)
+
+        connections.drop_pending(pending)
+        connections.drop_pending(pending)
+
+        assert connections.pending(pending.ref, pending.grant.id) is None
+
+    # Who holds which account
+
+    def test_an_account_is_whoevers_claims_it_first(self, connections: ConnectionStore) -> None:
+        account = AccountId(fresh())
+
+        def claim(user: str) -> UserId:
+            return connections.claim_account(ProviderName("acme"), account, UserId(user), now=NOW)
+
+        assert claim("ana") == "ana"
+        assert claim("eve") == "ana"
+        assert claim("ana") == "ana"
+
+    def test_an_account_at_another_provider_is_another_account(
+        self, connections: ConnectionStore
+    ) -> None:
+        account = AccountId(fresh())
+        connections.claim_account(ProviderName("acme"), account, UserId("ana"), now=NOW)
+
+        owner = connections.claim_account(ProviderName("other"), account, UserId("eve"), now=NOW)
+
+        assert owner == "eve"
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_accounts_may_be_called_anything(self, connections: ConnectionStore, name: str) -> None:
+        provider = ProviderName(fresh())
+        account, user = AccountId(name), UserId(name)
+
+        assert connections.claim_account(provider, account, user, now=NOW) == name
+        assert connections.claim_account(provider, account, UserId("eve"), now=NOW) == name
+
+    @pytest.mark.parametrize(
+        ("age", "owner"),
+        [
+            pytest.param(timedelta(minutes=10), "ana", id="not before its ten minutes are over"),
+            pytest.param(timedelta(minutes=10, seconds=1), "eve", id="but then"),
+        ],
+    )
+    def test_a_claim_without_a_connection_is_taken_over(
+        self, connections: ConnectionStore, age: timedelta, owner: str
+    ) -> None:
+        provider, account = ProviderName(fresh()), AccountId("10129")
+        connections.claim_account(provider, account, UserId("ana"), now=NOW)
+
+        assert connections.claim_account(provider, account, UserId("eve"), now=NOW + age) == owner
+        assert connections.claim_account(provider, account, UserId("ana"), now=NOW + age) == owner
+
+    @pytest.mark.parametrize("status", [Status.CONNECTED, Status.PARKED])
+    def test_a_claim_is_kept_while_its_owner_has_a_connection(
+        self, connections: ConnectionStore, status: Status
+    ) -> None:
+        connection = a_connection(provider=ProviderName(fresh()), status=status)
+        assert connection.account is not None
+        connections.claim_account(connection.provider, connection.account, connection.user, now=NOW)
+        connections.put(connection, None)
+
+        owner = connections.claim_account(
+            connection.provider, connection.account, UserId("eve"), now=NOW + timedelta(days=99)
+        )
+
+        assert owner == connection.user
+
+    def test_a_connection_with_another_account_keeps_no_claim(
+        self, connections: ConnectionStore
+    ) -> None:
+        connection = a_connection(provider=ProviderName(fresh()), account=AccountId("another"))
+        account = AccountId("10129")
+        connections.claim_account(connection.provider, account, connection.user, now=NOW)
+        connections.put(connection, None)
+
+        owner = connections.claim_account(
+            connection.provider, account, UserId("eve"), now=NOW + timedelta(minutes=11)
+        )
+
+        assert owner == "eve"
+
+    @pytest.mark.parametrize("abandoned", [False, True], ids=["a new one", "an abandoned one"])
+    def test_of_sixteen_members_one_gets_the_account(
+        self,
+        connections: ConnectionStore,
+        abandoned: bool,  # noqa: FBT001 - a parameter of tests
+    ) -> None:
+        provider, account = ProviderName(fresh()), AccountId("10129")
+        if abandoned:
+            long_ago = NOW - timedelta(hours=1)
+            connections.claim_account(provider, account, UserId("ana"), now=long_ago)
+        numbers = itertools.count()
+
+        def claim() -> tuple[UserId, UserId]:
+            user = UserId(f"user-{next(numbers)}")
+            return user, connections.claim_account(provider, account, user, now=NOW)
+
+        answers = [answer for answer in at_once(claim) if answer is not None]
+
+        assert len([user for user, owner in answers if owner == user]) == 1
+        assert len({owner for _, owner in answers}) == 1
+
+    def test_it_can_be_reached(self, connections: ConnectionStore) -> None:
+        assert connections.reachable()
+
+
+# The raw layer
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is stored of one version."""
+
+    id: str
+    body: str
+    seq: int
+
+
+class Reader(Protocol):
+    """Looks at what a ``RecordStore`` has written, as layer 2 would."""
+
+    def versions(self, place: Place) -> Mapping[str, Row]:
+        """Return every version by its row key."""
+        ...
+
+    def feed(self, place: Place) -> Mapping[int, str]:
+        """Return the row keys by their number."""
+        ...
+
+    def aliases(self, place: Place) -> Mapping[str, str]:
+        """Return the ids by their second name."""
+        ...
+
+    def quarantined(self, place: Place) -> Sequence[str]:
+        """Return the bodies."""
+        ...
+
+
+def a_place(user: str | None = None) -> Place:
+    return Place(ProviderName("acme"), UserId(user or fresh("user-")), SLEEP)
+
+
+def a_version(
+    name: str,
+    seq: int,
+    *,
+    n: int = 0,
+    at: datetime = NOW,
+    body: str | None = None,
+    alias: str | None = None,
+) -> Version:
+    text = json.dumps({"id": name, "n": n}) if body is None else body
+    record = Record(
+        id=RecordId(name),
+        updated_at=at,
+        start=at - timedelta(hours=8),
+        day=at.date(),
+        account=AccountId("10129"),
+        alias=None if alias is None else RecordId(alias),
+        body=text,
+        digest=keys.fingerprint(f"{name}{seq}"),
+    )
+    return Version(record, at, n, seq)
+
+
+def known_of(version: Version) -> Known:
+    return Known(version.updated_at, version.n, version.record.digest)
+
+
+def after(seq: int) -> Head:
+    return Head(run=RunId("run"), lane=Lane.MANUAL, seq=seq, versions=seq, touched_at=NOW)
+
+
+def write(store: RecordStore, place: Place, *versions: Version) -> Etag:
+    """Commit ``versions`` on top of what is there."""
+    stored = store.head(place)
+    seq = max(version.seq for version in versions)
+    return store.commit(place, Transaction(after(seq), versions), stored.etag)
+
+
+moments = st.datetimes(
+    min_value=datetime(1000, 1, 1),  # noqa: DTZ001 - the strategy wants them naive
+    max_value=datetime(9999, 1, 1),  # noqa: DTZ001
+    timezones=st.just(UTC),
+)
+
+
+@st.composite
+def spans(draw: st.DrawFn) -> Span:
+    start, end = sorted(draw(st.lists(moments, min_size=2, max_size=2, unique=True)))
+    return Span(start, end)
+
+
+counts = st.integers(0, 2**31 - 1)
+words = st.text(min_size=0, max_size=40)
+heads = st.builds(
+    Head,
+    progress=st.sampled_from(Progress),
+    run=st.none() | words.map(RunId),
+    lane=st.none() | st.sampled_from(Lane),
+    goal=st.none() | spans(),
+    held=st.none() | spans(),
+    window=st.none() | spans(),
+    until=st.none() | moments,
+    cursor=st.none() | words.map(Cursor),
+    used=st.lists(st.from_regex("[0-9a-f]{8}", fullmatch=True), max_size=5).map(tuple),
+    reached=st.none() | moments,
+    checked_at=st.none() | moments,
+    seq=counts,
+    records=counts,
+    versions=counts,
+    oldest=st.none() | moments,
+    newest=st.none() | moments,
+    days=st.binary(max_size=60),
+    reason=st.none() | words,
+    retry_at=st.none() | moments,
+    writer=st.none() | words,
+    touched_at=st.none() | moments,
+)
+FULL = Head(
+    progress=Progress.WAITING,
+    run=RunId("run"),
+    lane=Lane.BACKFILL,
+    goal=Span(NOW - timedelta(days=30), NOW),
+    held=Span(NOW - timedelta(days=20), NOW - timedelta(days=1)),
+    window=Span(NOW - timedelta(days=4), NOW),
+    until=NOW - timedelta(days=2),
+    cursor=Cursor("MTIzOjE=|ñ😀"),
+    used=("0a1b2c3d", "4e5f6a7b"),
+    reached=NOW - timedelta(days=2),
+    checked_at=NOW,
+    seq=2**31 - 1,
+    records=12,
+    versions=13,
+    oldest=NOW - timedelta(days=19),
+    newest=NOW,
+    days=bytes(range(256)) * 3,
+    reason="rate_limited",
+    retry_at=NOW + timedelta(seconds=42),
+    writer="w1",
+    touched_at=NOW,
+)
+
+
+class RecordContract:
+    """What every ``RecordStore`` must do.  ``reader`` looks at what it has written."""
+
+    # The head
+
+    def test_the_head_of_nothing_is_a_new_one(self, records: RecordStore) -> None:
+        stored = records.head(a_place())
+
+        assert (stored.value, stored.etag) == (Head(), None)
+
+    @pytest.mark.parametrize("head", [Head(), FULL], ids=["a new one", "a full one"])
+    def test_every_field_of_the_head_comes_back(self, records: RecordStore, head: Head) -> None:
+        place = a_place()
+        etag = records.put_head(place, head, None)
+
+        stored = records.head(place)
+
+        assert stored.value == head
+        assert stored.etag == etag
+
+    # One store serves all examples, and both subclasses run this: each example has its own place.
+    @settings(
+        max_examples=15,
+        deadline=None,
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
+    )
+    @given(head=heads)
+    def test_any_head_comes_back(self, records: RecordStore, head: Head) -> None:
+        place = a_place()
+        records.put_head(place, head, None)
+
+        assert records.head(place).value == head
+
+    def test_a_field_of_the_head_that_is_emptied_stays_empty(self, records: RecordStore) -> None:
+        place = a_place()
+        etag = records.put_head(place, FULL, None)
+        records.put_head(place, Head(), etag)
+
+        assert records.head(place).value == Head()
+
+    def test_a_stale_head_is_not_written(self, records: RecordStore) -> None:
+        place = a_place()
+        old = records.put_head(place, after(1), None)
+        records.put_head(place, after(2), old)
+
+        for etag in (old, None, NOBODYS):
+            with pytest.raises(LostRace):
+                records.put_head(place, after(3), etag)
+        assert records.head(place).value.seq == 2
+
+    def test_a_head_that_is_gone_is_not_written_over(self, records: RecordStore) -> None:
+        place = a_place()
+
+        with pytest.raises(LostRace):
+            records.put_head(place, after(1), NOBODYS)
+        with pytest.raises(LostRace):
+            records.commit(place, Transaction(after(1), (a_version("r1", 1),)), NOBODYS)
+
+        assert records.head(place).etag is None
+
+    # A page
+
+    def test_versions_feed_second_names_and_head_are_written_together(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place = a_place()
+        one, two = a_version("r1", 1, alias="s1"), a_version("r2", 2)
+        etag = write(records, place, one, two)
+
+        rows = {
+            keys.version_row(v.record.id, v.updated_at, v.n): Row(v.record.id, v.record.body, v.seq)
+            for v in (one, two)
+        }
+        assert reader.versions(place) == rows
+        assert reader.feed(place) == dict(enumerate(rows, 1))
+        assert reader.aliases(place) == {"s1": "r1"}
+        assert records.head(place).value == after(2)
+        assert records.head(place).etag == etag
+
+    def test_a_page_without_news_moves_the_head_alone(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place = a_place()
+        etag = write(records, place, a_version("r1", 1))
+
+        new = records.commit(place, Transaction(FULL, ()), etag)
+
+        assert records.head(place).value == FULL
+        assert records.head(place).etag == new
+        assert len(reader.versions(place)) == 1
+
+    @pytest.mark.parametrize("etag", [NOBODYS, None], ids=["an older head", "no head"])
+    def test_who_loses_the_race_leaves_nothing_behind(
+        self, records: RecordStore, reader: Reader, etag: Etag | None
+    ) -> None:
+        place = a_place()
+        write(records, place, a_version("r1", 1))
+        late = Transaction(after(3), (a_version("r2", 2, alias="s2"), a_version("r3", 3)))
+
+        with pytest.raises(LostRace):
+            records.commit(place, late, etag)
+
+        assert [row.id for row in reader.versions(place).values()] == ["r1"]
+        assert list(reader.feed(place)) == [1]
+        assert reader.aliases(place) == {}
+        assert records.head(place).value == after(1)
+        assert records.known(place, [RecordId("r2"), RecordId("r3")]) == {}
+
+    def test_of_sixteen_workers_on_one_page_one_writes_it(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place = a_place()
+        etag = write(records, place, a_version("r0", 1))
+        names = itertools.count(1)
+
+        def commit() -> str:
+            name = f"r{next(names)}"
+            records.commit(place, Transaction(after(2), (a_version(name, 2),)), etag)
+            return name
+
+        won = [name for name in at_once(commit) if name is not None]
+
+        assert len(won) == 1
+        assert sorted(row.id for row in reader.versions(place).values()) == ["r0", *won]
+
+    def test_a_full_page_with_second_names_is_one_transaction(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place = a_place()
+        page = [a_version(f"r{n}", n, alias=f"s{n}") for n in range(1, 26)]
+
+        write(records, place, *page)
+
+        assert len(reader.versions(place)) == len(reader.feed(place)) == 25
+        assert reader.aliases(place) == {f"s{n}": f"r{n}" for n in range(1, 26)}
+
+    def test_as_much_as_settling_puts_into_one_transaction_is_taken(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place = a_place()
+        page = Page(tuple(a_version(f"r{n}", 0, alias=f"s{n}").record for n in range(60)))
+        settled = settle(Head(), FULL, page, {}, account=None, now=NOW)
+        assert [len(one.versions) for one in settled.transactions] == [33, 27]
+
+        first = records.commit(place, settled.transactions[0], None)
+
+        # Were this the end of the process, the page would be read again, and 33 be known.
+        assert records.head(place).value == Head(
+            seq=33, records=33, versions=33, oldest=NOW - timedelta(hours=8),
+            newest=NOW - timedelta(hours=8), days=records.head(place).value.days,
+        )  # fmt: skip
+        assert len(records.known(place, [record.id for record in page.records])) == 33
+        records.commit(place, settled.transactions[1], first)
+        assert records.head(place).value == settled.transactions[1].head
+        assert list(reader.feed(place)) == list(range(1, 61))
+        assert len(reader.aliases(place)) == 60
+
+    def test_as_many_bytes_as_settling_puts_into_one_transaction_are_taken(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place, etag = a_place(), None
+        # Each letter is six bytes on the wire, where JSON escapes it.
+        page = Page(tuple(a_version(f"r{n}", 0, body="ñ" * 180_000).record for n in range(7)))
+        settled = settle(Head(), FULL, page, {}, account=None, now=NOW)
+        assert [len(one.versions) for one in settled.transactions] == [3, 3, 1]
+
+        for transaction in settled.transactions:
+            etag = records.commit(place, transaction, etag)
+
+        assert {row.body for row in reader.versions(place).values()} == {"ñ" * 180_000}
+        assert len(reader.versions(place)) == 7
+
+    def test_a_second_name_stays_from_version_to_version(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place = a_place()
+        write(records, place, a_version("r1", 1, alias="s1"))
+        write(
+            records, place, a_version("r1", 2, n=1, alias="s1"), a_version("r1", 3, n=2, alias="s1")
+        )
+
+        assert reader.aliases(place) == {"s1": "r1"}
+        assert len(reader.versions(place)) == 3
+
+    def test_a_number_of_the_feed_is_given_out_once(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place = a_place()
+        etag = write(records, place, a_version("r1", 1))
+
+        with pytest.raises(LostRace):
+            records.commit(place, Transaction(after(1), (a_version("r2", 1),)), etag)
+
+        assert [row.id for row in reader.versions(place).values()] == ["r1"]
+
+    def test_a_version_is_immutable(self, records: RecordStore, reader: Reader) -> None:
+        place = a_place()
+        etag = write(records, place, a_version("r1", 1, body="first"))
+        again = a_version("r1", 2, body="second")
+
+        with pytest.raises(LostRace):
+            records.commit(place, Transaction(after(2), (again,)), etag)
+
+        assert [row.body for row in reader.versions(place).values()] == ["first"]
+        assert records.head(place).value == after(1)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            pytest.param('{"a": 1.0, "b":1e3 ,"c" : "\\u00e9"}', id="odd spelling"),
+            pytest.param("", id="empty"),
+            pytest.param("  \t\r\n x \n", id="white space at both ends"),
+            pytest.param("ñ" * PROPERTY, id="just one column"),
+            pytest.param("x" * (PROPERTY + 1), id="one character too many for a column"),
+            pytest.param("😀" * PROPERTY, id="two units a character"),
+            pytest.param("x" + "😀" * PROPERTY + "y", id="never cut inside a character"),
+            pytest.param("x" * 499_000, id="as large as a row gets"),
+        ],
+    )
+    def test_a_body_comes_back_verbatim(
+        self, records: RecordStore, reader: Reader, body: str
+    ) -> None:
+        assert row_fits(body)
+        place = a_place()
+        write(records, place, a_version("r1", 1, body=body))
+
+        assert [row.body for row in reader.versions(place).values()] == [body]
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_members_and_records_may_be_called_anything(
+        self, records: RecordStore, reader: Reader, name: str
+    ) -> None:
+        place = a_place(name + fresh()[:8])
+        version = a_version(name, 1, alias=name)
+        write(records, place, version)
+
+        assert records.known(place, [RecordId(name)]) == {name: [known_of(version)]}
+        assert reader.aliases(place) == {keys.escape(name): name} or reader.aliases(place) == {
+            name: name
+        }
+        assert records.head(place).value == after(1)
+
+    # What is known
+
+    def test_nothing_is_known_of_nothing(self, records: RecordStore) -> None:
+        place = a_place()
+        write(records, place, a_version("r1", 1))
+
+        assert records.known(place, []) == {}
+        assert records.known(place, [RecordId("r2")]) == {}
+        assert records.known(a_place(), [RecordId("r1")]) == {}
+
+    def test_every_version_is_known_oldest_first(self, records: RecordStore) -> None:
+        place = a_place()
+        hour = timedelta(hours=1)
+        newest = a_version("r1", 1, at=NOW + hour)
+        oldest = a_version("r1", 2, at=NOW - hour)
+        middle = [a_version("r1", 3 + n, n=n) for n in range(12)]
+        write(records, place, newest)
+        write(records, place, oldest, *reversed(middle))
+
+        known = records.known(place, [RecordId("r1")])
+
+        assert known == {"r1": [known_of(one) for one in (oldest, *middle, newest)]}
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            pytest.param(["1", "12", "123", "2", "10"], id="numbers that begin others"),
+            pytest.param(["a", "a-", "a.b", "a@", "ab", "aB", "A"], id="signs that sort oddly"),
+            pytest.param(["a/b", "a", "a|b", "a~", "a=7C", "a b", "😀", "😀a"], id="escapes"),
+            pytest.param(["!", "s", "v", "k", "v|", "s|000000000001"], id="our own row keys"),
+        ],
+    )
+    def test_exactly_what_was_asked_for_is_known(
+        self, records: RecordStore, names: list[str]
+    ) -> None:
+        place = a_place()
+        versions = {name: a_version(name, seq) for seq, name in enumerate(names, 1)}
+        write(records, place, *versions.values())
+
+        for asked in (names, names[:1], names[1:3], [names[0], names[-1]], [*names, "not there"]):
+            expected = {name: [known_of(versions[name])] for name in asked if name in versions}
+            assert records.known(place, [RecordId(name) for name in asked]) == expected
+
+    # Quarantine
+
+    def test_what_cannot_be_stored_is_kept_whole(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place = a_place()
+        dice = random.Random(7)
+        large = dice.randbytes(900_000).hex()
+        bodies = ['{"id": null}', "", "half a pair \ud83d", large]
+        assert len(large) > 2**20
+
+        records.quarantine(place, [Misfit("unreadable:id", body) for body in bodies], now=NOW)
+
+        assert sorted(reader.quarantined(place)) == sorted(bodies)
+
+    def test_the_same_item_is_kept_once(self, records: RecordStore, reader: Reader) -> None:
+        place = a_place()
+        misfit = Misfit("too_large", "x" * 100)
+
+        records.quarantine(place, [misfit, misfit], now=NOW)
+        records.quarantine(place, [replace(misfit, reason="other")], now=NOW + timedelta(days=1))
+
+        assert reader.quarantined(place) == [misfit.body]
+
+    def test_quarantine_is_no_part_of_the_raw_layer(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place = a_place()
+        records.quarantine(place, [Misfit("too_large", "x")], now=NOW)
+
+        assert records.head(place).etag is None
+        assert reader.versions(place) == {}
+
+
+# Queues
+
+CHUNK = ChunkJob(Ref("ref"), SLEEP, RunId("run"), Lane.MANUAL, attempt=2, waits=1)
+FINISH = FinishJob(Ref("ref"), GrantId("grant"), attempt=1)
+
+
+class QueueContract:
+    """What every ``JobQueue`` must do.  ``received`` empties the queues."""
+
+    @pytest.mark.parametrize(
+        "job",
+        [CHUNK, replace(CHUNK, lane=Lane.BACKFILL), FINISH],
+        ids=["somebody waits", "nobody waits", "finish a connection"],
+    )
+    def test_a_job_arrives_as_it_was(
+        self, queue: JobQueue, received: Callable[[], list[Job]], job: Job
+    ) -> None:
+        queue.defer(job, timedelta(0))
+
+        assert received() == [job]
+        assert received() == []
+
+    def test_a_time_that_is_over_means_now(
+        self, queue: JobQueue, received: Callable[[], list[Job]]
+    ) -> None:
+        queue.defer(CHUNK, timedelta(seconds=-3))
+
+        assert received() == [CHUNK]
+
+    def test_the_same_job_twice_is_two_jobs(
+        self, queue: JobQueue, received: Callable[[], list[Job]]
+    ) -> None:
+        queue.defer(CHUNK, timedelta(0))
+        queue.defer(CHUNK, timedelta(0))
+
+        assert received() == [CHUNK, CHUNK]
+
+    def test_it_can_be_reached(self, queue: JobQueue) -> None:
+        assert queue.reachable()
+
+
+# Ciphers
+
+SEAL_PLACE = SealPlace(UserId("ana"), ProviderName("acme"), "refresh")
+
+
+class CipherContract:
+    """What every ``Cipher`` must do."""
+
+    @pytest.mark.parametrize("text", ["a token", "", "ñ😀", "x" * 10_000])
+    def test_what_was_sealed_opens(self, cipher: Cipher, text: str) -> None:
+        assert cipher.open(cipher.seal(Secret(text), SEAL_PLACE), SEAL_PLACE) == Secret(text)
+
+    @pytest.mark.parametrize(
+        "place",
+        [
+            replace(SEAL_PLACE, user=UserId("eve")),
+            replace(SEAL_PLACE, provider=ProviderName("other")),
+            replace(SEAL_PLACE, field="access"),
+        ],
+        ids=["another member", "another provider", "another field"],
+    )
+    def test_it_opens_nowhere_else(self, cipher: Cipher, place: SealPlace) -> None:
+        sealed = cipher.seal(Secret("a token"), SEAL_PLACE)
+
+        with pytest.raises(Unsealable):
+            cipher.open(sealed, place)
+
+    def test_places_that_read_the_same_are_not_the_same(self, cipher: Cipher) -> None:
+        one = SealPlace(UserId("a"), ProviderName("b|c"), "d")
+        other = SealPlace(UserId("a|b"), ProviderName("c"), "d")
+
+        with pytest.raises(Unsealable):
+            cipher.open(cipher.seal(Secret("a token"), one), other)
+
+    def test_the_same_secret_never_looks_the_same(self, cipher: Cipher) -> None:
+        sealed = {cipher.seal(Secret("a token"), SEAL_PLACE).text for _ in range(100)}
+
+        assert len(sealed) == 100
+
+    def test_the_secret_does_not_show(self, cipher: Cipher) -> None:
+        assert "token" not in repr(cipher.seal(Secret("token"), SEAL_PLACE))
+
+    @pytest.mark.parametrize("text", ["", "s1", "s1:", "s1:k", "s2:k:AAAA", "plain", "::", "s1::"])
+    def test_an_unknown_form_does_not_open(self, cipher: Cipher, text: str) -> None:
+        with pytest.raises(Unsealable):
+            cipher.open(Sealed(text), SEAL_PLACE)

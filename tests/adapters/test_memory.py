@@ -1,0 +1,134 @@
+"""The in-memory twins keep the contracts, and the contracts can tell when somebody does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from shared.adapters.memory import (
+    MemoryCipher,
+    MemoryConnections,
+    MemoryOneTime,
+    MemoryQueue,
+    MemoryRecords,
+)
+from shared.core.model import Job, Lane, Place, Secret
+from shared.errors import LostRace, StorageDown, Unsealable
+from shared.ports import Etag
+from tests.adapters.contracts import (
+    CHUNK,
+    SEAL_PLACE,
+    THREADS,
+    CipherContract,
+    ConnectionContract,
+    OneTimeContract,
+    QueueContract,
+    Reader,
+    RecordContract,
+    Row,
+    a_place,
+    a_version,
+    winners,
+    write,
+)
+
+
+class TestMemoryOneTime(OneTimeContract):
+    @pytest.fixture
+    def once(self) -> MemoryOneTime:
+        return MemoryOneTime()
+
+
+class DeleteHappy(MemoryOneTime):
+    """Uses up by deleting, which always succeeds."""
+
+    def use_up(self, kind: str, fingerprint: str, etag: Etag) -> None:
+        with suppress(LostRace):
+            super().use_up(kind, fingerprint, etag)
+
+
+def test_the_race_shows_a_store_that_lets_everybody_win() -> None:
+    assert winners(DeleteHappy(), "state") == THREADS
+
+
+class TestMemoryConnections(ConnectionContract):
+    @pytest.fixture
+    def connections(self) -> MemoryConnections:
+        return MemoryConnections()
+
+
+class MemoryReader:
+    def __init__(self, records: MemoryRecords) -> None:
+        self.records = records
+
+    def versions(self, place: Place) -> Mapping[str, Row]:
+        return {
+            row: Row(version.record.id, version.record.body, version.seq)
+            for row, version in self.records.versions.get(place, {}).items()
+        }
+
+    def feed(self, place: Place) -> Mapping[int, str]:
+        return self.records.feed.get(place, {})
+
+    def aliases(self, place: Place) -> Mapping[str, str]:
+        aliases = self.records.aliases.get(place, {})
+        return {str(alias): name for alias, name in aliases.items()}
+
+    def quarantined(self, place: Place) -> Sequence[str]:
+        return [misfit.body for misfit in self.records.quarantined.get(place, ())]
+
+
+class TestMemoryRecords(RecordContract):
+    @pytest.fixture
+    def records(self) -> MemoryRecords:
+        return MemoryRecords()
+
+    @pytest.fixture
+    def reader(self, records: MemoryRecords) -> Reader:
+        return MemoryReader(records)
+
+    def test_the_current_version_is_the_last_row_of_its_id(self, records: MemoryRecords) -> None:
+        place = a_place()
+        late = a_version("r1", 3, at=a_version("x", 1).updated_at - timedelta(days=1))
+        write(records, place, a_version("r1", 1), a_version("r1", 2, n=1), late)
+
+        assert [version.seq for version in records.current(place).values()] == [2]
+
+
+class TestMemoryQueue(QueueContract):
+    @pytest.fixture
+    def queue(self) -> MemoryQueue:
+        return MemoryQueue()
+
+    @pytest.fixture
+    def received(self, queue: MemoryQueue) -> Callable[[], list[Job]]:
+        return lambda: [job for job, _ in queue.take()]
+
+    def test_it_remembers_for_how_long(self, queue: MemoryQueue) -> None:
+        assert CHUNK.lane is Lane.MANUAL
+        queue.defer(CHUNK, timedelta(seconds=7))
+
+        assert queue.take() == [(CHUNK, timedelta(seconds=7))]
+
+    def test_it_can_be_switched_off(self, queue: MemoryQueue) -> None:
+        queue.down = True
+
+        assert not queue.reachable()
+        with pytest.raises(StorageDown):
+            queue.defer(CHUNK, timedelta(0))
+
+
+class TestMemoryCipher(CipherContract):
+    @pytest.fixture
+    def cipher(self) -> MemoryCipher:
+        return MemoryCipher()
+
+    def test_without_its_keys_nothing_opens(self, cipher: MemoryCipher) -> None:
+        sealed = cipher.seal(Secret("a token"), SEAL_PLACE)
+        cipher.forget()
+
+        with pytest.raises(Unsealable):
+            cipher.open(sealed, SEAL_PLACE)
