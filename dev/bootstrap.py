@@ -68,6 +68,11 @@ class Sources:
         """Say which file pins and hashes the packages of `layer`."""
         return self.requirements / f"{layer}.txt"
 
+    @property
+    def deployed(self) -> Path:
+        """The file that Azure installs from."""
+        return self.node.parent / "requirements.txt"
+
 
 SOURCES = Sources(requirements=ROOT / "dev" / "requirements", node=ROOT / "dev", work=ROOT / ".dev")
 

@@ -12,6 +12,10 @@ from dev import node
 from dev.bootstrap import LAYERS, SOURCES, digest
 from dev.failures import SetupError, explain
 
+#: What Azure installs: the app without the local stack.
+APP = "app"
+HEADER = "# What Azure installs. Made by `python3 -m dev lock` from dev/requirements/app.in.\n"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Compile every layer within the versions of the last, which contains them all."""
@@ -22,13 +26,18 @@ def main(arguments: Sequence[str]) -> int:
             # What it pins now stays, but for what its source or an argument asks for.
             shutil.copy(SOURCES.lock(layer), folder)
             _compile(layer, folder, arguments)
-        for layer in LAYERS[:-1]:
+        for layer in (*LAYERS[:-1], APP):
             _compile(layer, folder, [f"--constraints={widest}"])
         _lock_node()
         # Now that all of them could be made: a half-made set would fit nothing.
         for layer in (*LAYERS, "pip"):
             shutil.copy(folder / f"{layer}.txt", SOURCES.lock(layer))
-    for path in (*map(SOURCES.lock, (*LAYERS, "pip")), SOURCES.node / "package-lock.json"):
+        SOURCES.deployed.write_text(HEADER + (folder / f"{APP}.txt").read_text())
+    for path in (
+        SOURCES.deployed,
+        *map(SOURCES.lock, (*LAYERS, "pip")),
+        SOURCES.node / "package-lock.json",
+    ):
         print(f"{digest(path)[:12]}  {path.relative_to(SOURCES.node.parent)}")
     return 0
 

@@ -39,7 +39,9 @@ def test_every_layer_stays_within_the_widest(
         ("pip", ["as before", "--upgrade"]),
         ("run", ["--constraints"]),
         ("test", ["--constraints"]),
+        ("app", ["--constraints"]),
     ]
+    assert sources.deployed.read_text() == f"{lock.HEADER}app==2.0\n"
     for layer in (*LAYERS, "pip"):
         assert sources.lock(layer).read_text() == f"{layer}==2.0\n"
 
