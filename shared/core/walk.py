@@ -21,16 +21,7 @@ def begin(head: Head, *, run: RunId, lane: Lane, goal: Span, now: datetime) -> H
     records are here, and asking for them again would cost requests.  Its cursor is dropped,
     because the list under it has moved on.
     """
-    begun = replace(
-        head,
-        progress=Progress.RUNNING,
-        run=run,
-        lane=lane,
-        goal=goal,
-        reason=None,
-        retry_at=None,
-        touched_at=now,
-    )
+    begun = replace(begin_document(head, run=run, lane=lane, now=now), goal=goal)
     if head.window is not None:
         return _resume(begun)
     return _open(begun, goal)
