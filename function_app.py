@@ -22,7 +22,6 @@ from shared.adapters.http import (
     with_browser,
 )
 from shared.config import Settings
-from shared.core.codec import decode
 from shared.core.model import Lane, UserId
 from shared.errors import (
     ConfigError,
@@ -46,7 +45,8 @@ def services() -> Services:
     # Here, because the SDKs behind it take longer to import than everything else together.
     from shared.bootstrap import build  # noqa: PLC0415
 
-    return build(Settings.from_env(os.environ), [whoop.provider(os.environ)])
+    env = os.environ
+    return build(Settings.from_env(env), lambda clock: [whoop.provider(env, clock)])
 
 
 @app.route("providers", methods=["GET"])
@@ -155,13 +155,42 @@ def health(req: func.HttpRequest) -> func.HttpResponse:
 @app.queue_trigger(arg_name="msg", queue_name="sync-now", connection="DataStorage")
 def sync_now(msg: func.QueueMessage) -> None:
     """Run a job that somebody waits for.  What it leaves undone, it defers itself."""
-    services().run(decode(msg.get_body()))
+    services().attempt(msg.get_body(), msg.dequeue_count or 1)
 
 
 @app.queue_trigger(arg_name="msg", queue_name="sync-later", connection="DataStorage")
 def sync_later(msg: func.QueueMessage) -> None:
     """Run a job that nobody waits for.  What it leaves undone, it defers itself."""
-    services().run(decode(msg.get_body()))
+    services().attempt(msg.get_body(), msg.dequeue_count or 1)
+
+
+@app.queue_trigger(arg_name="msg", queue_name="sync-now-poison", connection="DataStorage")
+def sync_now_poison(msg: func.QueueMessage) -> None:
+    """Keep a message that the host has taken out of ``sync-now``, after five tries."""
+    services().poison.receive(msg.get_body(), "sync-now")
+
+
+@app.queue_trigger(arg_name="msg", queue_name="sync-later-poison", connection="DataStorage")
+def sync_later_poison(msg: func.QueueMessage) -> None:
+    """Keep a message that the host has taken out of ``sync-later``, after five tries."""
+    services().poison.receive(msg.get_body(), "sync-later")
+
+
+@app.timer_trigger(
+    arg_name="timer", schedule="%SYNC_SCHEDULE%", run_on_startup=False, use_monitor=True
+)
+def nightly(timer: func.TimerRequest) -> None:
+    """Give every connection its turn in the night."""
+    services().nightly.run(services().ports.clock())
+
+
+@app.timer_trigger(
+    arg_name="timer", schedule="0 20 * * * *", run_on_startup=False, use_monitor=True
+)
+def cleanup(timer: func.TimerRequest) -> None:
+    """Put away what nobody needs, and carry on with a night that came to grief."""
+    services().cleanup.run(services().ports.clock())
+    services().nightly.resume()
 
 
 def _caller(req: func.HttpRequest) -> UserId:

@@ -117,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     options = _parser().parse_args(arguments)
     console = Console(stderr=options.json)  # standard output is then for the other program
-    world = World(options.members, options.days)
+    world = World(options.members, options.days, hosts=options.hosts)
     with (
         scratch_folder("demo") as folder,
         ending_on_signals(),

@@ -19,7 +19,7 @@ import jwt
 
 from dev.azurite import Azurite
 from dev.bootstrap import ROOT
-from dev.children import Children
+from dev.children import Children, free_ports
 
 PAGE = "/pages/settings/Dispositivos.html"
 #: What a real member of GoToGym would have as user id; made up so that the same member keeps it.
@@ -45,6 +45,10 @@ class World:
     members: int = 3
     days: int = 30
     seed: int = 1
+    #: How many processes run the app; the first one answers the page.
+    hosts: int = 1
+    #: Further options of the simulator's command line.
+    simulator: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Secrets:
 
 
 def settings(ports: Ports, made: Secrets, storage: str, *, backfill_days: int) -> dict[str, str]:
-    """Write down the app's settings, by the names of DESIGN section 13."""
+    """Write down the app's settings."""
     api = f"http://localhost:{ports.api}"
     # Another site than the API's, so that the round trip is as cross-site as in the real world.
     whoop = f"http://127.0.0.1:{ports.simulator}"
@@ -101,6 +105,7 @@ def world_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--members", type=_from_one, default=3, help="how many (default 3)")
     parser.add_argument("--days", type=_from_one, default=30, help="of data each (default 30)")
+    parser.add_argument("--hosts", type=_from_one, default=1, help="that run the app (default 1)")
     return parser
 
 
@@ -193,21 +198,25 @@ class Stack:
                 *("--redirect-uri", f"{self.api}/oauth/whoop/callback/"),
                 *("--members", str(self.world.members), "--days", str(self.world.days)),
                 *("--seed", str(self.world.seed)),
+                *self.world.simulator,
             ],
             # Not as an argument: those can be seen by everyone on the machine.
             variables={**variables, "SIMULATOR_CLIENT_SECRET": self._made.client_secret},
         )
-        host = self._children.start(
-            "host",
-            "dev.host",
-            [
-                *("--app", str(ROOT), "--port", str(self.ports.api)),
-                *("--settings", str(self._write_settings())),
-            ],
-            variables=variables,
-        )
+        settings_file = self._write_settings()
+        ports = [self.ports.api, *free_ports(self.world.hosts - 1)]
+        hosts = [
+            self._children.start(
+                "host" if number == 1 else f"host-{number}",
+                "dev.host",
+                ["--app", str(ROOT), "--port", str(port), "--settings", str(settings_file)],
+                variables=variables,
+            )
+            for number, port in enumerate(ports, start=1)
+        ]
         self._children.wait_ready(simulator, f"{self.simulator}/control/health")
-        self._children.wait_ready(host, f"http://127.0.0.1:{self.ports.api}/admin/host/status")
+        for host, port in zip(hosts, ports, strict=True):
+            self._children.wait_ready(host, f"http://127.0.0.1:{port}/admin/host/status")
 
     def _write_settings(self) -> Path:
         """Write what `func start` would read as well."""

@@ -25,7 +25,9 @@ def main(arguments: Sequence[str]) -> int:
         with (
             scratch_folder("up") as folder,
             ending_on_signals(),
-            Stack(folder, ports, World(options.members, options.days)) as stack,
+            Stack(
+                folder, ports, World(options.members, options.days, hosts=options.hosts)
+            ) as stack,
             page_server.serve(_page_folder(), ports.page, stack.api, _tokens(stack)),
         ):
             for name, address in addresses(stack).items():

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from shared.adapters.bearer import Bearer
 from shared.adapters.cipher import AesGcmCipher, FixedKeys
+from shared.adapters.clock import StorageClock
 from shared.adapters.queue import StorageQueues
 from shared.adapters.tables import Tables
+from shared.adapters.tables.budgets import TableBudgets
 from shared.adapters.tables.connections import TableConnections
 from shared.adapters.tables.once import TableOneTime
+from shared.adapters.tables.poison import TablePoison
 from shared.adapters.tables.records import TableRecords
+from shared.adapters.tables.slots import TableSlots
+from shared.cleanup import Cleanup
 from shared.config import Settings
 from shared.connections import Connections
-from shared.core.model import FinishJob, Job, ProviderName
+from shared.core.model import ChunkJob, FinishJob, Job, ProviderName, StartJob
 from shared.errors import NotConfigured, UnknownProvider
 from shared.log import alarm
+from shared.nightly import Nightly
 from shared.overview import Overview
+from shared.poison import Poison
 from shared.ports import (
+    BudgetStore,
     Cipher,
     Clock,
     ConnectionStore,
@@ -29,11 +37,17 @@ from shared.ports import (
     JobQueue,
     Mint,
     OneTimeStore,
+    PoisonStore,
     RecordStore,
+    SlotStore,
 )
 from shared.provider import Provider
 from shared.renewal import Tokens
+from shared.spending import Spending
 from shared.sync import Sync
+
+#: A host's clock that is further off than this is worth a look.
+SKEW = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +55,16 @@ class Ports:
     """Everything that reaches outside."""
 
     once: OneTimeStore
+    slots: SlotStore
+    budgets: BudgetStore
     connections: ConnectionStore
     records: RecordStore
     queue: JobQueue
+    poison: PoisonStore
     cipher: Cipher
     clock: Clock
+    #: How far this host's own clock is off.
+    skew: Callable[[], timedelta]
     dice: Dice
     mint: Mint
 
@@ -61,6 +80,9 @@ class Services:
     connections: Connections
     sync: Sync
     overview: Overview
+    nightly: Nightly
+    cleanup: Cleanup
+    poison: Poison
 
     def provider(self, name: str | None) -> Provider:
         """Return a provider that members can use.
@@ -80,12 +102,19 @@ class Services:
             raise NotConfigured("It cannot be connected at the moment. Try again later.")
         return provider
 
+    def attempt(self, body: bytes, tries: int) -> None:
+        """Run a queue message for the ``tries``-th time; what it raises is for the host."""
+        self.poison.attempt(body, tries, self.run)
+
     def run(self, job: Job) -> None:
-        """Run one queue message."""
-        if isinstance(job, FinishJob):
-            self.connections.finish(job)
-        else:
-            self.sync.run(job)
+        """Run one job."""
+        match job:
+            case FinishJob():
+                self.connections.finish(job)
+            case StartJob():
+                self.sync.begin(job)
+            case ChunkJob():
+                self.sync.run(job)
 
     def health(self) -> dict[str, str]:
         """Return every check by name; ``ok``, or what is wrong in one word."""
@@ -93,25 +122,35 @@ class Services:
             "tables": "ok" if self.ports.connections.reachable() else "unreachable",
             "queues": "ok" if self.ports.queue.reachable() else "unreachable",
         }
+        # Nothing goes wrong for it, because storage's time is used; but its logs are.
+        checks["clock"] = "ok" if abs(self.ports.skew()) <= SKEW else "off"
         for provider in self.providers.values():
             trouble = provider.trouble
             checks[f"provider.{provider.name}"] = "ok" if trouble is None else trouble.value
         return checks
 
 
-def build(settings: Settings, providers: Iterable[Provider]) -> Services:
-    """Wire the app to Azure.  Opens no connection: each adapter does when it is first used."""
-    tables = Tables(settings.storage)
+def build(settings: Settings, providers: Callable[[Clock], Iterable[Provider]]) -> Services:
+    """Wire the app to Azure.  Opens no connection: each adapter does when it is first used.
+
+    ``providers`` are given the clock that all hosts agree on.
+    """
+    clock = StorageClock()
+    tables = Tables(settings.storage, clock)
     return wire(
         settings,
-        providers,
+        providers(clock),
         Ports(
             once=TableOneTime(tables),
+            slots=TableSlots(tables),
+            budgets=TableBudgets(tables),
             connections=TableConnections(tables),
             records=TableRecords(tables),
             queue=StorageQueues(settings.storage),
+            poison=TablePoison(tables),
             cipher=AesGcmCipher(FixedKeys(settings.token_keys)),
-            clock=now,
+            clock=clock,
+            skew=lambda: clock.offset,
             dice=random.SystemRandom().random,
             mint=mint,
         ),
@@ -121,13 +160,15 @@ def build(settings: Settings, providers: Iterable[Provider]) -> Services:
 def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Services:
     """Join services and ports; tests bring their own."""
     known = {provider.name: provider for provider in providers}
-    tokens = Tokens(known, ports.connections, ports.cipher, ports.clock, ports.dice, ports.mint)
+    spending = Spending(ports.budgets, ports.clock)
+    tokens = Tokens(known, ports.connections, ports.cipher, spending, ports.clock, ports.mint)
     sync = Sync(
         known,
         ports.connections,
         ports.records,
         ports.queue,
         tokens,
+        spending,
         ports.clock,
         ports.dice,
         ports.mint,
@@ -138,6 +179,7 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         ports.once,
         ports.connections,
         ports.cipher,
+        spending,
         ports.queue,
         ports.clock,
         ports.dice,
@@ -146,13 +188,22 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         on_document=sync.adopt,
     )
     overview = Overview(known, ports.connections, ports.records)
-    return Services(settings, known, ports, Bearer(settings.jwt), connections, sync, overview)
-
-
-def now() -> datetime:
-    """Return the time in UTC, in the milliseconds that providers count in."""
-    at = datetime.now(UTC)
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+    nightly = Nightly(known, ports.slots, ports.connections, ports.queue)
+    cleanup = Cleanup(
+        ports.once, ports.slots, ports.poison, ports.connections, ports.cipher, ports.mint
+    )
+    return Services(
+        settings,
+        known,
+        ports,
+        Bearer(settings.jwt),
+        connections,
+        sync,
+        overview,
+        nightly,
+        cleanup,
+        Poison(ports.poison, ports.connections, ports.records, ports.queue, ports.clock),
+    )
 
 
 def mint() -> str:

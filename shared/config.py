@@ -19,6 +19,8 @@ ALGORITHMS = ("HS256", "RS256", "ES256")
 #: RFC 7518, section 3.2: an HS256 key is at least as long as the hash.
 SHORTEST_SECRET = 32
 KEY_BYTES = 32
+#: https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions
+SCHEDULE_FIELDS = 6
 LONGEST_BACKFILL = 20_000
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -82,6 +84,7 @@ class Settings:
             allow_query_token=reader.flag("ALLOW_QUERY_TOKEN"),
         )
         reader.text("AzureWebJobsStorage", also="AzureWebJobsStorage__")
+        reader.schedule("SYNC_SCHEDULE")
         if not reader.problems and not same_site(settings.public_url, settings.settings_page_url):
             # The browser would send our cookie with none of the page's requests.
             reader.problems.append("PUBLIC_URL and SETTINGS_PAGE_URL must be on the same site")
@@ -167,6 +170,12 @@ class _Reader:
             return default
         return int(value)
 
+    def schedule(self, name: str) -> None:
+        """Check a timer's schedule, which the host reads by itself and does not explain."""
+        value = self.text(name)
+        if value and len(value.split()) != SCHEDULE_FIELDS:
+            self.problems.append(f"{name} must have six fields, the first one for seconds")
+
     def flag(self, name: str) -> bool:
         value = self.optional(name).lower()
         if value not in {"", "true", "false"}:
@@ -175,7 +184,10 @@ class _Reader:
 
     def storage(self) -> Storage:
         if self.env.get("DataStorage", "").strip():
-            return Storage(Secret(self.optional("DataStorage")))
+            text = self.optional("DataStorage")
+            if text and not _is_connection_string(text):
+                self.problems.append("DataStorage must be a connection string of a storage account")
+            return Storage(Secret(text))
         urls = {
             name: self.env.get(name, "").strip()
             for name in ("DataStorage__queueServiceUri", "DataStorage__tableServiceUri")
@@ -237,6 +249,15 @@ class _Reader:
             self.problems.append(f"{name} is a Key Vault reference that did not resolve")
             return ""
         return value
+
+
+def _is_connection_string(text: str) -> bool:
+    parts = dict(part.partition("=")[::2] for part in text.strip(";").split(";"))
+    known = {name.strip().lower() for name, value in parts.items() if value.strip()}
+    return "usedevelopmentstorage" in known or (
+        bool(known & {"accountname", "queueendpoint", "tableendpoint"})
+        and bool(known & {"accountkey", "sharedaccesssignature"})
+    )
 
 
 def _is_key(encoded: str) -> bool:

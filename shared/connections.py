@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from shared.core.keys import fingerprint
 from shared.core.model import (
@@ -24,7 +25,7 @@ from shared.core.model import (
     Status,
     UserId,
 )
-from shared.core.recover import Retry, Stop, recover
+from shared.core.recover import Retry, recover
 from shared.errors import (
     AccountDeactivated,
     ConnectRefused,
@@ -53,6 +54,7 @@ from shared.ports import (
 )
 from shared.provider import Grant, Provider
 from shared.renewal import seal_grant
+from shared.spending import Spending
 
 #: Long enough for a slow phone to follow a link, too short to be found in a history.
 TICKET_LIFE = timedelta(seconds=60)
@@ -72,6 +74,14 @@ class Ticket:
     lifetime: timedelta
 
 
+class StartRun(Protocol):
+    """Starts a run; repeating the call for the same ``own`` run repairs what a crash left."""
+
+    def __call__(self, connection: Connection, lane: Lane, *, own: RunId | None = None) -> RunId:
+        """Return the run's name."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Connections:
     """Makes connections.  ``provider`` arguments are usable ones: the edge has looked."""
@@ -80,12 +90,13 @@ class Connections:
     once: OneTimeStore
     connections: ConnectionStore
     cipher: Cipher
+    spending: Spending
     queue: JobQueue
     clock: Clock
     dice: Dice
     mint: Mint
     #: Starts the first run.
-    on_connected: Callable[[Connection, Lane], RunId]
+    on_connected: StartRun
     #: Keeps the document that told us whose grant it is.
     on_document: Callable[[Connection, ResourceName, Page], None]
 
@@ -127,7 +138,7 @@ class Connections:
             # RFC 6749, section 4.1.2.1: the member's own no, or something that is not theirs.
             denied = said == "access_denied"
             raise ConnectRefused("denied" if denied else "provider_error")
-        pending = self._pend(once.user, provider, self._trade(provider, code))
+        pending = self._pend(once.user, provider, self._redeem_code(provider, code))
         try:
             self._finish(pending)
         except ConnectRefused as refusal:
@@ -154,9 +165,10 @@ class Connections:
             if isinstance(decision, Retry):
                 self.queue.defer(decision.job, decision.at - now)
                 return
-            self.connections.drop_pending(pending)
-            reason = decision.reason if isinstance(decision, Stop) else "provider_error"
-            alarm("connection.given_up", ref=job.ref, reason=reason)
+            # Without the profile, then.  The grant is good as far as anybody knows, and the
+            # first record tells whose it is.
+            alarm("connection.without_profile", ref=job.ref, error=type(error).__name__)
+            self._finish(pending, profile=Page(()))
 
     def _keep(
         self,
@@ -189,9 +201,10 @@ class Connections:
             raise ConnectRefused("expired_link") from error
         return once
 
-    def _trade(self, provider: ProviderName, code: str) -> Grant:
+    def _redeem_code(self, provider: ProviderName, code: str) -> Grant:
         try:
-            grant = self.providers[provider].redeem(Secret(code))
+            known = self.providers[provider]
+            grant = self.spending.send(known, Lane.AUTH, lambda: known.redeem(Secret(code)))
         except GrantDead as error:
             raise ConnectRefused("expired_link") from error
         except (Unavailable, RateLimited) as error:
@@ -227,27 +240,29 @@ class Connections:
         self.connections.put_pending(pending)
         return pending
 
-    def _finish(self, pending: Pending) -> None:
+    def _finish(self, pending: Pending, *, profile: Page | None = None) -> None:
         """Turn a kept grant into a connection.  Doing it twice changes nothing.
 
+        Where no ``profile`` is given, the provider is asked for it.
         A refusal forgets the grant and never gives it back to the provider: revoking it would
         end the grant of the account's rightful owner as well.
         """
         try:
-            connection = self._connect(pending)
+            connection = self._connect(pending, profile)
         except ConnectRefused:
             self.connections.drop_pending(pending)
             raise
         if connection is not None and connection.status is Status.CONNECTED:
-            self.on_connected(connection, Lane.MANUAL)
+            # Named after the grant: the same call after a crash finds the run that it began.
+            self.on_connected(connection, Lane.MANUAL, own=RunId(pending.grant.id))
         # Last: until here a job would do all of this again.
         self.connections.drop_pending(pending)
 
-    def _connect(self, pending: Pending) -> Connection | None:
+    def _connect(self, pending: Pending, profile: Page | None) -> Connection | None:
         found = self.connections.find(pending.user, pending.provider)
         if found is not None and found.value.grant.id == pending.grant.id:
             return found.value
-        profile = self._profile(pending)
+        profile = self._profile(pending) if profile is None else profile
         account = next((record.account for record in profile.records), None)
         for _ in range(TRIES):
             found = self.connections.find(pending.user, pending.provider)
@@ -258,7 +273,8 @@ class Connections:
             connection = Connection(
                 user=pending.user,
                 provider=pending.provider,
-                ref=pending.ref,
+                # Two attempts of a new member have a ref each; the first that is finished holds.
+                ref=held.ref if held else pending.ref,
                 status=Status.CONNECTED,
                 grant=pending.grant,
                 account=account or (held.account if held else None),
@@ -276,12 +292,15 @@ class Connections:
         """Ask whose grant this is; an empty page where the provider does not tell."""
         provider = self.providers[pending.provider]
         resource = next(r for r in provider.resources if r.name == provider.identity)
-        if resource.scope not in pending.grant.scopes:
+        if resource.scope not in pending.grant.scopes or pending.grant.expires_at <= self.clock():
+            # The first record will tell: refusing a good grant for it would be a pity.
             return Page(())
         place = SealPlace(pending.user, pending.provider, "access")
         try:
             access = self.cipher.open(pending.grant.access, place)
-            return provider.fetch(access, provider.identity, None)
+            return self.spending.send(
+                provider, Lane.AUTH, lambda: provider.fetch(access, provider.identity, None)
+            )
         except (ScopeMissing, AccountDeactivated, NotThere):
             return Page(())
         except Rejected as error:

@@ -3,6 +3,7 @@
 AppError
 ├── ProviderError              a provider's answer that was not the one we hoped for
 │   ├── RateLimited            wait until ``retry_at``; it costs no attempt
+│   │   └── OutOfBudget        the same, before the provider had to say it
 │   ├── Unavailable            try again later: outages, time-outs, answers that make no sense
 │   │   └── TokenRejected      try again with a renewed token, then treat it as an outage
 │   ├── GrantDead              only the member can mend it, by signing in again
@@ -47,6 +48,12 @@ class RateLimited(ProviderError):
     def __init__(self, retry_at: datetime) -> None:
         super().__init__(f"no requests before {retry_at.isoformat()}")
         self.retry_at = retry_at
+
+
+class OutOfBudget(RateLimited):
+    """We have spent what the provider allows; nothing was asked."""
+
+    code = "out_of_budget"
 
 
 class Unavailable(ProviderError):
@@ -135,17 +142,13 @@ class Problem(AppError):
     ``detail`` is shown to the caller: it names what to do, and never a secret or a setting.
     """
 
-    status: ClassVar[int] = 400
-    title: ClassVar[str] = "The request cannot be understood"
-    code: ClassVar[str] = "bad_request"
+    status: ClassVar[int]
+    title: ClassVar[str]
+    code: ClassVar[str]
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
-
-
-class BadRequest(Problem):
-    """Something in the request has the wrong form."""
 
 
 class Unauthorized(Problem):
@@ -170,6 +173,14 @@ class UnknownProvider(Problem):
     status = 404
     title = "There is no such provider"
     code = "unknown_provider"
+
+
+class UnknownMessage(Problem):
+    """No message of this name is kept."""
+
+    status = 404
+    title = "There is no such message"
+    code = "unknown_message"
 
 
 class NotConnected(Problem):

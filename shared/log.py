@@ -25,6 +25,8 @@ class Fields(TypedDict, total=False):
     reason: str
     error: str
     problems: list[str]
+    queue: str
+    redeferred: int
     attempt: int
     retry_at: str
     requests: int
@@ -33,6 +35,11 @@ class Fields(TypedDict, total=False):
     misfits: int
     seconds: float
     missing_scopes: list[str]
+    slot: str
+    connections: int
+    dropped: int
+    resealed: int
+    skipped: int
 
 
 def event(name: str, **fields: Unpack[Fields]) -> None:

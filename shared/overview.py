@@ -27,6 +27,7 @@ from shared.provider import Provider, Resource
 ACTIONS = {
     "reauth_required": "reconnect",
     "account_in_use": "reconnect",
+    "different_account": "reconnect",
     "scope_missing": "reconnect",
     "account_deactivated": "check_membership",
 }

@@ -6,11 +6,12 @@ storage; the other errors are named where they are raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, NewType, Protocol, TypeAlias, TypeVar
 
+from shared.core.budget import Budget
 from shared.core.model import (
     AccountId,
     Connection,
@@ -18,12 +19,14 @@ from shared.core.model import (
     Head,
     Job,
     Known,
+    Listed,
     Misfit,
     Pending,
     Place,
     ProviderName,
     RecordId,
     Ref,
+    ResourceName,
     Sealed,
     Secret,
     UserId,
@@ -36,6 +39,10 @@ Clock: TypeAlias = Callable[[], datetime]
 Dice: TypeAlias = Callable[[], float]
 #: Returns an unguessable, url-safe text of at least 128 bits.
 Mint: TypeAlias = Callable[[], str]
+
+#: A claim on an account that led to no connection can be taken over after this: longer than any
+#: callback takes to get from the one to the other.
+CLAIM_LIFE = timedelta(minutes=10)
 
 Etag = NewType("Etag", str)
 T = TypeVar("T")
@@ -75,6 +82,52 @@ class OneTimeStore(Protocol):
         """Use it up; ``LostRace`` for all but one of any number of callers."""
         ...
 
+    def drop_expired(self, before: datetime, *, most: int) -> int:
+        """Forget up to ``most`` that expired before then, used or not; return how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One firing of the nightly timer, and how far it got."""
+
+    at: datetime
+    #: Where in the night's order everybody has had their turn up to.
+    cursor: str = ""
+    done: bool = False
+
+
+class SlotStore(Protocol):
+    """The nights that were, and the one that is."""
+
+    def find(self, at: datetime) -> Stored[Slot] | None:
+        """Return the slot of this time."""
+        ...
+
+    def save(self, slot: Slot, etag: Etag | None) -> Etag:
+        """Write over the slot that was read with ``etag``, or a new one; may ``LostRace``."""
+        ...
+
+    def unfinished(self) -> Sequence[Stored[Slot]]:
+        """Return the slots that are not done, oldest first."""
+        ...
+
+    def drop(self, before: datetime, *, most: int) -> int:
+        """Forget up to ``most`` slots of before then; return how many."""
+        ...
+
+
+class BudgetStore(Protocol):
+    """What was spent at each provider, shared by every host."""
+
+    def load(self, provider: ProviderName) -> Stored[Budget] | None:
+        """Return the budget, or None before the first request."""
+        ...
+
+    def save(self, provider: ProviderName, budget: Budget, etag: Etag | None) -> Etag:
+        """Write over the budget that was read with ``etag``; may ``LostRace``."""
+        ...
+
 
 class ConnectionStore(Protocol):
     """Connections, the refs that stand for them, and who holds which account."""
@@ -89,6 +142,21 @@ class ConnectionStore(Protocol):
 
     def put(self, connection: Connection, etag: Etag | None) -> Etag:
         """Write over the row that was read with ``etag``, or a new one; may ``LostRace``."""
+        ...
+
+    def touch(self, ref: Ref, resource: ResourceName, held_end: datetime) -> None:
+        """Note how far ``resource`` is held; nothing where the ref is gone."""
+        ...
+
+    def listed(self, ref: Ref) -> Listed | None:
+        """Return what ``everyone`` would say of ``ref``."""
+        ...
+
+    def everyone(self, after: Ref | None = None) -> Iterator[Listed]:
+        """List all connections, page by page, in the order of their refs, those after ``after``.
+
+        A ref may lead nowhere any more, or not yet.
+        """
         ...
 
     def put_pending(self, pending: Pending) -> None:
@@ -148,11 +216,74 @@ class RecordStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Poisoned:
+    """A message that nobody could finish, under the fingerprint of its body."""
+
+    key: str
+    #: It may be anybody's and say anything.
+    body: bytes = field(repr=False)
+    #: Where it came from.
+    queue: str
+    #: The name of what it last raised.
+    error: str
+    #: When it last arrived; ``count`` says how often it did.
+    at: datetime
+    count: int = 0
+    #: How often it was sent back to work, because its workers had been killed.
+    redeferred: int = 0
+    #: Whether it waits for a person; otherwise it was sent back to work.
+    stuck: bool = False
+
+
+class PoisonStore(Protocol):
+    """What messages failed of, and those that nobody could finish."""
+
+    def note(self, key: str, error: str, *, at: datetime) -> None:
+        """Note what a message raised, over what was noted before."""
+        ...
+
+    def noted(self, key: str) -> str | None:
+        """Return what a message raised last."""
+        ...
+
+    def forget(self, key: str) -> None:
+        """Forget what a message raised; twice is fine."""
+        ...
+
+    def find(self, key: str) -> Stored[Poisoned] | None:
+        """Return a message that was kept."""
+        ...
+
+    def save(self, poisoned: Poisoned, etag: Etag | None) -> Etag:
+        """Write over the message that was read with ``etag``, or a new one; may ``LostRace``."""
+        ...
+
+    def everything(self) -> Sequence[Poisoned]:
+        """Return every message that was kept."""
+        ...
+
+    def drop(self, key: str, etag: Etag) -> None:
+        """Forget a message; twice is fine, and ``LostRace`` where it was changed."""
+        ...
+
+    def sweep(self, before: datetime, *, most: int) -> int:
+        """Forget up to ``most`` of what was noted, or sent back to work, before then.
+
+        Return how many.  What is stuck stays until a person has looked.
+        """
+        ...
+
+
 class JobQueue(Protocol):
     """Work to be done later.  A job may run more than once, and after jobs deferred later."""
 
     def defer(self, job: Job, delay: timedelta) -> None:
         """Ask for ``job`` to run, no sooner than after ``delay``; at most a day at a time."""
+        ...
+
+    def put_back(self, body: bytes, queue: str, delay: timedelta) -> None:
+        """Put a message back into the poison queue of ``queue``, to come again after ``delay``."""
         ...
 
     def reachable(self) -> bool:
@@ -178,4 +309,8 @@ class Cipher(Protocol):
 
     def open(self, sealed: Sealed, place: SealPlace) -> Secret:
         """Open; ``Unsealable`` when the key is unknown here or ``place`` is another."""
+        ...
+
+    def stale(self, sealed: Sealed) -> bool:
+        """Say whether another key than the newest sealed it, so that it should be sealed anew."""
         ...

@@ -8,7 +8,15 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from shared.core.model import Page, ProviderName, Question, ResourceName, Secret
+from shared.core.model import (
+    Limit,
+    Page,
+    ProviderName,
+    Question,
+    Quota,
+    ResourceName,
+    Secret,
+)
 
 
 class Shape(StrEnum):
@@ -38,6 +46,7 @@ class Grant:
     refresh: Secret | None
     lifetime: timedelta
     scopes: frozenset[str]
+    quota: Quota | None = None
 
 
 class Trouble(StrEnum):
@@ -71,6 +80,11 @@ class Provider(Protocol):
     @property
     def identity(self) -> ResourceName:
         """The document that says whose grant this is."""
+        ...
+
+    @property
+    def limits(self) -> Sequence[Limit]:
+        """How many requests the whole app may send, as far as the settings know."""
         ...
 
     @property

@@ -16,6 +16,7 @@ from shared.core.model import (
     Claim,
     Connection,
     GrantId,
+    Lane,
     ProviderName,
     Ref,
     SealedGrant,
@@ -29,14 +30,18 @@ from shared.errors import (
     LostRace,
     ProviderError,
     Rejected,
+    StorageDown,
     TokenRejected,
 )
 from shared.log import alarm, event
-from shared.ports import Cipher, Clock, ConnectionStore, Dice, Etag, Mint, SealPlace, Stored
+from shared.ports import Cipher, Clock, ConnectionStore, Etag, Mint, SealPlace, Stored
 from shared.provider import Grant, Provider
+from shared.spending import Spending
 
 #: Longer than any call to a token endpoint takes, so that a claim never ends under its owner.
 CLAIM = timedelta(seconds=60)
+#: More than a call to a token endpoint takes before it is given up.
+LONGEST_CALL = timedelta(seconds=20)
 #: Renew this long before the end, so that a token does not die between check and use.
 MARGIN = timedelta(minutes=2)
 #: Tokens that live shorter than that keep most of their life.
@@ -46,6 +51,8 @@ MARGIN_SHARE = 0.1
 YOUNG = timedelta(seconds=30)
 #: When the winner of a renewal has most likely finished.
 LOSERS_WAIT = timedelta(seconds=1)
+#: How often new tokens are written to a storage that does not answer; the SDK waits in between.
+TRIES = 4
 
 T = TypeVar("T")
 
@@ -57,8 +64,8 @@ class Tokens:
     providers: Mapping[ProviderName, Provider]
     connections: ConnectionStore
     cipher: Cipher
+    spending: Spending
     clock: Clock
-    dice: Dice
     mint: Mint
 
     def use(self, ref: Ref, call: Callable[[Secret], T]) -> T:
@@ -95,12 +102,22 @@ class Tokens:
         # The claim is the intent: it is written before the provider is asked, so that a crash
         # between its answer and our write can be seen.  Writing it over the row that was read
         # is also the second look at whether the token is still stale.
+        provider = self.providers[stored.value.provider]
+        refresh = open_refresh(self.cipher, stored.value)
         if stored.value.claim is not None:
             alarm("renewal.interrupted", ref=stored.value.ref, provider=stored.value.provider)
-        claimed = replace(stored.value, claim=Claim(self.mint(), now + CLAIM))
+        until = now + CLAIM
+        claimed = replace(stored.value, claim=Claim(self.mint(), until))
         mine = self._claim(claimed, stored.etag, now)
+
+        def renew() -> Grant:
+            # Storage may have been slow: nobody may ask under a claim that could end meanwhile.
+            if until < self.clock() + LONGEST_CALL:
+                raise Busy(until)
+            return provider.renew(refresh)
+
         try:
-            grant = self.providers[claimed.provider].renew(open_refresh(self.cipher, claimed))
+            grant = self.spending.send(provider, Lane.AUTH, renew)
         except GrantDead as error:
             self._park(mine)
             raise GrantDead("the provider ended this grant") from error
@@ -110,7 +127,9 @@ class Tokens:
             self._release(mine)
             alarm("renewal.rejected", ref=claimed.ref, provider=claimed.provider)
             raise TokenRejected("the token endpoint finds our request wrong") from error
-        except ProviderError:
+        except (ProviderError, StorageDown, Busy):
+            # None of these is an answer of the token endpoint that could have changed the pair,
+            # but for a time-out, after which nobody can know.
             self._release(mine)
             raise
         return self._store(mine, grant)
@@ -126,30 +145,44 @@ class Tokens:
             raise Busy(now + LOSERS_WAIT) from error
 
     def _store(self, mine: Stored[Connection], grant: Grant) -> Secret:
-        # Stored before it is used: the old pair is dead already.
+        # Stored before it is used: the old pair is dead already, and this is the only copy of
+        # the new one.  Hence several tries, whatever stands in the way.
         connection = mine.value
-        renewed = replace(
-            connection,
-            claim=None,
-            status=Status.CONNECTED,
-            reason=None,
-            grant=seal_grant(
-                self.cipher,
-                grant,
-                user=connection.user,
-                provider=connection.provider,
-                grant_id=connection.grant.id,
-                now=self.clock(),
-                former=connection.grant,
-            ),
+        sealed = seal_grant(
+            self.cipher,
+            grant,
+            user=connection.user,
+            provider=connection.provider,
+            grant_id=connection.grant.id,
+            now=self.clock(),
+            former=connection.grant,
         )
-        try:
-            self.connections.put(renewed, mine.etag)
-        except LostRace as error:
-            # Only a reconnection writes over an open claim, and its pair is newer than ours.
-            raise Busy(self.clock() + LOSERS_WAIT) from error
-        event("renewal.done", ref=connection.ref, provider=connection.provider)
-        return grant.access
+        trouble: StorageDown | None = None
+        for _ in range(TRIES):
+            try:
+                self._put_grant(mine, sealed)
+            except StorageDown as error:
+                trouble = error
+            else:
+                event("renewal.done", ref=connection.ref, provider=connection.provider)
+                return grant.access
+        alarm("renewal.lost", ref=connection.ref, provider=connection.provider)
+        raise StorageDown("the new tokens could not be stored") from trouble
+
+    def _put_grant(self, mine: Stored[Connection], sealed: SealedGrant) -> None:
+        stored: Stored[Connection] | None = mine
+        while stored is not None and stored.value.claim == mine.value.claim:
+            renewed = replace(stored.value, claim=None, grant=sealed)
+            try:
+                self.connections.put(renewed, stored.etag)
+            except LostRace:
+                # Somebody has noted whose account it is; or our own answer was lost.
+                stored = self.connections.by_ref(mine.value.ref)
+            else:
+                return
+        if stored is None or stored.value.grant != sealed:
+            # A reconnection writes over an open claim, and its pair is newer than ours.
+            raise Busy(self.clock() + LOSERS_WAIT)
 
     def _park(self, mine: Stored[Connection]) -> None:
         # Written over our own claim: if this succeeds, nobody else was renewing and the pair

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.core import walk
+from shared.core.keys import fingerprint, instant
 from shared.core.model import (
     ACTIVE,
     ChunkJob,
@@ -17,13 +19,16 @@ from shared.core.model import (
     Place,
     Progress,
     ProviderName,
+    Question,
     ResourceName,
     RunId,
+    Secret,
     Span,
+    StartJob,
     Status,
 )
 from shared.core.plan import document_due, goal, lane_after
-from shared.core.recover import Retry, Rewalk, Stop, recover
+from shared.core.recover import Rewalk, Stop, recover
 from shared.core.settle import settle
 from shared.errors import (
     Busy,
@@ -37,8 +42,8 @@ from shared.errors import (
     Unavailable,
     Unsealable,
 )
-from shared.identity import identify
 from shared.log import alarm, event
+from shared.ownership import confirm
 from shared.ports import (
     Clock,
     ConnectionStore,
@@ -51,6 +56,7 @@ from shared.ports import (
 )
 from shared.provider import Provider, Resource, Shape
 from shared.renewal import Tokens
+from shared.spending import Spending
 
 #: A job gives way after this long.  Well below the functions' time limit and the ten minutes
 #: after which the queue hands a killed worker's message to another one.
@@ -59,6 +65,8 @@ SLICE = timedelta(seconds=60)
 STALE = timedelta(minutes=15)
 #: A storage partition that moves to another server is back within seconds.
 STORAGE_PAUSE = timedelta(seconds=10)
+#: Queues count in seconds, and never wake anybody before their time by more.
+EARLY = timedelta(seconds=1)
 #: Lost races in a row before giving way.
 TRIES = 4
 
@@ -72,24 +80,42 @@ class Sync:
     records: RecordStore
     queue: JobQueue
     tokens: Tokens
+    spending: Spending
     clock: Clock
     dice: Dice
     mint: Mint
     backfill_days: int
 
-    def start(self, connection: Connection, lane: Lane) -> RunId:
+    def start(self, connection: Connection, lane: Lane, *, own: RunId | None = None) -> RunId:
         """Start a run of every resource, or join the one that is under way; return its name.
 
-        Raises ``NotConnected`` when there is nothing to fetch with.
+        ``own`` names the run where the same call may come again after a crash: then what that
+        run has begun and may have lost its message gets another one.  Raises ``NotConnected``
+        when there is nothing to fetch with.
         """
         if connection.status is not Status.CONNECTED:
             raise NotConnected("Connect again first: the access to this account has ended.")
         now = self.clock()
-        name = self._under_way(connection) or RunId(self.mint())
-        run = _Run(name, lane, goal(now, days=self.backfill_days), now)
+        name = self._under_way(connection) or own or RunId(self.mint())
+        run = _Run(name, lane, goal(now, days=self.backfill_days), now, own)
         for resource in self.providers[connection.provider].resources:
             run = replace(run, id=self._start_resource(connection, resource, run))
         return run.id
+
+    def begin(self, job: StartJob) -> None:
+        """Start the nightly run of a connection that is due; join or revive one that has begun.
+
+        Twice is fine: the second call finds the run under way, or what it has brought.  So
+        that it also finds a run whose messages a crash has swallowed, the job names its run.
+        """
+        own = RunId(fingerprint(f"{job.ref} {instant(job.slot)}"))
+        try:
+            connection = self._due(job)
+            if connection is not None:
+                self.start(connection, Lane.NIGHTLY, own=own)
+        except (StorageDown, LostRace):
+            self.queue.defer(job, STORAGE_PAUSE)
+            alarm("job.storage_down", ref=job.ref)
 
     def adopt(self, connection: Connection, resource: ResourceName, page: Page) -> None:
         """Keep a document that connecting has asked for already, so that no run asks again."""
@@ -129,6 +155,11 @@ class Sync:
         if stored.value.run != job.run or stored.value.progress not in ACTIVE:
             event("job.late", ref=job.ref, resource=job.resource, run=job.run)
             return
+        now, until = self.clock(), stored.value.retry_at
+        if until is not None and now + EARLY < until:
+            # A message that was delivered twice must not cut short what the provider asked for.
+            self.queue.defer(job, until - now)
+            return
         turn = _Slice(self, job, connection, place, stored)
         try:
             try:
@@ -141,6 +172,20 @@ class Sync:
             # A newer run, or another worker on this job: whoever wrote the head carries on.
             event("job.overtaken", ref=job.ref, resource=job.resource, run=job.run)
 
+    def _due(self, job: StartJob) -> Connection | None:
+        found, listed = self.connections.by_ref(job.ref), self.connections.listed(job.ref)
+        if found is None or listed is None or found.value.status is not Status.CONNECTED:
+            event("start.not_connected", ref=job.ref)
+            return None
+        provider = self.providers.get(found.value.provider)
+        if provider is None or provider.trouble is not None:
+            event("start.no_provider", ref=job.ref, provider=found.value.provider)
+            return None
+        if listed.synced_at is not None and listed.synced_at >= job.slot:
+            event("start.fresh", ref=job.ref)
+            return None
+        return found.value
+
     def _under_way(self, connection: Connection) -> RunId | None:
         heads = [
             self.records.head(Place(connection.provider, connection.user, resource.name)).value
@@ -152,19 +197,19 @@ class Sync:
         """Write the run into the head, then ask for the work; return the run that holds."""
         place = Place(connection.provider, connection.user, resource.name)
         job = ChunkJob(connection.ref, resource.name, run.id, run.lane)
-        lost = False
+        mine = run.own
         for _ in range(TRIES):
             stored = self.records.head(place)
             head = stored.value
-            if lost and head.run == run.id and head.progress in ACTIVE:
-                # Ours after all, or that of a call which joins the same run: a message too many
-                # is read and dropped, a missing one would leave the run standing.
-                self.queue.defer(job, timedelta(0))
-                return run.id
             if head.progress in ACTIVE and head.run is not None:
-                self._revive(replace(job, run=head.run, lane=head.lane or run.lane), head, run.at)
+                job = replace(job, run=head.run, lane=head.lane or run.lane)
+                if head.run == mine or self._lifeless(head, run.at):
+                    # A message too many is read and dropped; a missing one would leave the run
+                    # standing.
+                    event("run.revived", ref=job.ref, resource=job.resource, run=job.run)
+                    self.queue.defer(job, timedelta(0))
                 return head.run
-            if head.run == run.id:
+            if head.run == run.id and head.progress is Progress.FINISHED:
                 return run.id
             begun = _begun(head, resource, run, connection.grant.scopes)
             try:
@@ -173,18 +218,18 @@ class Sync:
                 # start revives.
                 self.records.put_head(place, begun, stored.etag)
             except LostRace:
-                lost = True
+                # Perhaps to ourselves, where the answer to our write was lost.
+                mine = run.id
                 continue
             if begun.progress in ACTIVE:
                 self.queue.defer(job, timedelta(0))
             return run.id
         raise LostRace("the head of this resource changes too often")
 
-    def _revive(self, job: ChunkJob, head: Head, now: datetime) -> None:
+    @staticmethod
+    def _lifeless(head: Head, now: datetime) -> bool:
         signs = [sign for sign in (head.touched_at, head.retry_at) if sign is not None]
-        if max(signs, default=now) + STALE <= now:
-            event("run.revived", ref=job.ref, resource=job.resource, run=job.run)
-            self.queue.defer(job, timedelta(0))
+        return max(signs, default=now) + STALE <= now
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +240,8 @@ class _Run:
     lane: Lane
     goal: Span
     at: datetime
+    #: Set where the caller may be repeating itself.
+    own: RunId | None
 
 
 class _Slice:
@@ -233,6 +280,8 @@ class _Slice:
         if self.head.progress in ACTIVE:
             rest = replace(self.job, lane=lane_after(self.job.lane, self.requests))
             self.sync.queue.defer(self._alive(rest), timedelta(0))
+        elif self.head.held is not None:
+            self._touch(self.head.held)
         self._tell("run.finished" if self.head.progress is Progress.FINISHED else "job.done")
 
     def mend(self, error: ProviderError | Busy | Unsealable) -> None:
@@ -248,41 +297,51 @@ class _Slice:
             self.sync.queue.defer(self._alive(self.job), timedelta(0))
             self._tell("walk.restarted")
             return
-        if isinstance(decision, Retry):
-            # Message before note: without the message the run would stand still, and without
-            # the note only the status lacks its reason.
-            self.sync.queue.defer(decision.job, decision.at - now)
-            noted = replace(
-                self.head,
-                progress=Progress.WAITING,
-                reason=decision.reason,
-                retry_at=decision.at,
-                touched_at=now,
-            )
-        else:
-            noted = _stopped(self.head, decision, now)
-        self._put(noted)
-        self._tell("job.deferred" if isinstance(decision, Retry) else "run.stopped")
+        if isinstance(decision, Stop):
+            self._put(_stopped(self.head, decision, now))
+            self._tell("run.stopped")
+            return
+        # Message before note: without the message the run would stand still, and without the
+        # note only the status lacks its reason.  Hence the note must not fail the job either:
+        # it would be deferred a second time.
+        self.sync.queue.defer(decision.job, decision.at - now)
+        waiting = replace(
+            self.head,
+            progress=Progress.WAITING,
+            reason=decision.reason,
+            retry_at=decision.at,
+            touched_at=now,
+        )
+        with suppress(StorageDown):
+            self._put(waiting)
+        self._tell("job.deferred")
 
     def _read_page(self) -> None:
         asked = walk.question(self.head)
-        page = self.sync.tokens.use(
-            self.job.ref, lambda access: self.provider.fetch(access, self.place.resource, asked)
-        )
-        self.requests += 1
+        page = self._fetch(asked)
         self._identify(page)
         self._keep(walk.turn(self.head, page, now=self.sync.clock()), page)
 
     def _read_document(self) -> None:
         try:
-            page = self.sync.tokens.use(
-                self.job.ref, lambda access: self.provider.fetch(access, self.place.resource, None)
-            )
+            page = self._fetch(None)
         except NotThere:
             page = Page(())  # the member has no such document yet
-        self.requests += 1
         self._identify(page)
         self._keep(walk.turn_document(self.head, now=self.sync.clock()), page)
+
+    def _fetch(self, asked: Question | None) -> Page:
+        def ask(access: Secret) -> Page:
+            self.requests += 1
+            return self.provider.fetch(access, self.place.resource, asked)
+
+        # A token first, then the reservation: a renewal takes its own.
+        return self.sync.tokens.use(
+            self.job.ref,
+            lambda access: self.sync.spending.send(
+                self.provider, self.job.lane, lambda: ask(access)
+            ),
+        )
 
     def _keep(self, after: Head, page: Page) -> None:
         try:
@@ -304,14 +363,19 @@ class _Slice:
         self.misfits += outcome.misfits
 
     def _identify(self, page: Page) -> None:
-        """Learn whose grant this is from the first record, where the profile was not granted."""
-        if self.connection.account is not None:
-            return
-        account = next((record.account for record in page.records if record.account), None)
-        if account is not None:
-            self.connection = identify(
-                self.sync.connections, self.connection, account, self.sync.clock
-            )
+        accounts = [record.account for record in page.records if record.account is not None]
+        self.connection = confirm(self.sync.connections, self.connection, accounts, self.sync.clock)
+
+    def _touch(self, held: Span) -> None:
+        """Note in the list of everyone how far this resource is held.
+
+        After the head, which is the truth: without the note the nightly timer only believes
+        that this member has waited for longer.
+        """
+        try:
+            self.sync.connections.touch(self.job.ref, self.place.resource, held.end)
+        except StorageDown:
+            event("run.not_noted", ref=self.job.ref, resource=self.place.resource)
 
     def _alive(self, job: ChunkJob) -> ChunkJob:
         """Forget the failures before this slice if it got any further."""

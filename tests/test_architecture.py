@@ -11,6 +11,7 @@ import sys
 import typing
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pathspec
@@ -19,7 +20,7 @@ import pytest
 from dev.host.functions import Function, HttpTrigger, Level, QueueTrigger
 from shared.adapters import queue
 from tests.conftest import OutsideWorldError
-from tests.functions.world import app
+from tests.functions.world import app, message
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS: dict[str, str] = json.loads((ROOT / "local.settings.json.example").read_text("utf-8"))[
@@ -97,7 +98,26 @@ def test_every_trigger_says_what_it_does_and_has_types_that_resolve() -> None:
 def test_every_queue_that_we_write_to_has_a_trigger_and_the_other_way_round() -> None:
     read = [one.trigger.queue for one in triggers() if isinstance(one.trigger, QueueTrigger)]
 
-    assert sorted(read) == sorted({queue.NOW, queue.LATER})
+    assert sorted(read) == sorted(
+        name + end for name in (queue.NOW, queue.LATER) for end in ("", queue.POISON)
+    )
+
+
+def test_a_poison_function_says_where_its_messages_came_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    received: list[tuple[bytes, str]] = []
+    poison = SimpleNamespace(receive=lambda body, queue: received.append((body, queue)))
+    monkeypatch.setattr(app().module, "services", lambda: SimpleNamespace(poison=poison))
+    ends = [
+        (one.trigger.queue, one.call)
+        for one in triggers()
+        if isinstance(one.trigger, QueueTrigger) and one.trigger.queue.endswith(queue.POISON)
+    ]
+
+    for name, call in ends:
+        call(msg=message(b"\xff"))
+        assert received.pop() == (b"\xff", name.removesuffix(queue.POISON))
 
 
 def test_who_may_call_is_for_our_own_code_to_say() -> None:

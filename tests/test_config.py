@@ -28,6 +28,7 @@ GOOD = {
     "JWT_ALGORITHM": "HS256",
     "JWT_SECRET": CANARY,
     "TOKEN_KEYS": f"k1:{KEY}",
+    "SYNC_SCHEDULE": "0 0 9 * * *",
 }
 REFERENCE = "@Microsoft.KeyVault(SecretUri=https://canary.vault.azure.net/secrets/x)"
 
@@ -64,10 +65,12 @@ def test_without_any_setting_everything_that_is_missing_is_said_at_once() -> Non
         "JWT_ALGORITHM must be one of HS256, RS256, ES256",
         "TOKEN_KEYS is not set",
         "AzureWebJobsStorage is not set",
+        "SYNC_SCHEDULE is not set",
     )
     assert str(caught.value) == "; ".join(caught.value.problems)
 
 
+SIX = "SYNC_SCHEDULE must have six fields, the first one for seconds"
 ADDRESS = "must be an absolute https address without a query (http only on this machine)"
 
 
@@ -76,6 +79,10 @@ ADDRESS = "must be an absolute https address without a query (http only on this 
     [
         ("AzureWebJobsStorage", "", "AzureWebJobsStorage is not set"),
         ("AzureWebJobsStorage", "  ", "AzureWebJobsStorage is not set"),
+        *(
+            ("DataStorage", text, "DataStorage must be a connection string of a storage account")
+            for text in ("nonsense", "AccountName=x", "a=b;c=d", "UseDevelopmentStorage")
+        ),
         ("DataStorage", " ", "DataStorage is not set"),
         ("PUBLIC_URL", "api.gotogym.store", f"PUBLIC_URL {ADDRESS}"),
         ("PUBLIC_URL", "http://api.gotogym.store", f"PUBLIC_URL {ADDRESS}"),
@@ -101,9 +108,14 @@ ADDRESS = "must be an absolute https address without a query (http only on this 
             "JWT_JWKS_URL goes with RS256 and ES256, not with HS256",
         ),
         ("TOKEN_KEYS", "", "TOKEN_KEYS is not set"),
+        ("SYNC_SCHEDULE", " ", "SYNC_SCHEDULE is not set"),
+        ("SYNC_SCHEDULE", "0 9 * * *", SIX),
+        ("SYNC_SCHEDULE", "0 0 9 * * * *", SIX),
+        ("SYNC_SCHEDULE", "every night", SIX),
         ("ALLOW_QUERY_TOKEN", "yes", "ALLOW_QUERY_TOKEN must be true or false"),
         ("PUBLIC_URL", REFERENCE, "PUBLIC_URL is a Key Vault reference that did not resolve"),
         ("DataStorage", REFERENCE, "DataStorage is a Key Vault reference that did not resolve"),
+        ("SYNC_SCHEDULE", REFERENCE, "SYNC_SCHEDULE is a Key Vault reference that did not resolve"),
         ("JWT_ISSUER", REFERENCE, "JWT_ISSUER is a Key Vault reference that did not resolve"),
         (
             "AzureWebJobsStorage",
@@ -387,6 +399,6 @@ def test_every_setting_in_the_example_is_read_by_somebody() -> None:
     env = Listening(dict(GOOD))
     Settings.from_env(env)
     whoop.provider(env)
-    hosts = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_THREADPOOL_THREAD_COUNT", "SYNC_SCHEDULE"}
+    hosts = {"FUNCTIONS_WORKER_RUNTIME", "PYTHON_THREADPOOL_THREAD_COUNT"}
 
     assert set(example()["Values"]) - env.asked <= hosts

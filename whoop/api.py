@@ -17,9 +17,11 @@ from shared.core.model import (
     HISTORY_START,
     AccountId,
     Cursor,
+    Limit,
     Misfit,
     Page,
     Question,
+    Quota,
     Record,
     RecordId,
 )
@@ -49,6 +51,7 @@ DEFAULT_PAUSE = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(hours=25)
 
 _OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})", re.ASCII)
+_LIMIT = re.compile(r"([1-9]\d{0,8});\s*window=([1-9]\d{0,8})", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
 _SPACE = re.compile(r"[ \t\n\r]*")
 #: Halves of characters, which JSON can spell and nothing can send or store.
@@ -162,6 +165,27 @@ def pause(headers: Mapping[str, str]) -> timedelta:
         if _SECONDS.fullmatch(seconds):
             return min(LONGEST_PAUSE, timedelta(seconds=max(1, int(seconds))))
     return DEFAULT_PAUSE
+
+
+def quota(headers: Mapping[str, str]) -> Quota | None:
+    """Read what an answer says of the limits; None where it says nothing that makes sense.
+
+    ``headers`` must have lowercase keys.  ``100, 100;window=60, 10000;window=86400`` is the limit
+    that is nearest its end, then all of them; remaining and reset are the nearest one's.
+    https://developer.whoop.com/docs/developing/rate-limiting
+    """
+    first, *rest = (part.strip() for part in headers.get("x-ratelimit-limit", "").split(","))
+    limits = tuple(
+        Limit(int(match[1]), timedelta(seconds=int(match[2])))
+        for match in map(_LIMIT.fullmatch, rest)
+        if match
+    )
+    nearest = next((limit for limit in limits if str(limit.count) == first), None)
+    remaining = headers.get("x-ratelimit-remaining", "").strip()
+    reset = headers.get("x-ratelimit-reset", "").strip()
+    if nearest is None or not _SECONDS.fullmatch(remaining) or not _SECONDS.fullmatch(reset):
+        return None
+    return Quota(limits, nearest, int(remaining), timedelta(seconds=int(reset)))
 
 
 def digest(value: Any) -> str:

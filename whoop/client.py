@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 
@@ -42,7 +42,7 @@ class Client:
 
     def redeem(self, code: Secret) -> Grant:
         """Trade a code for a grant."""
-        return self._token(oauth.code_form(self.config, code))
+        return oauth.first(self._token(oauth.code_form(self.config, code)), self.config)
 
     def renew(self, refresh: Secret) -> Grant:
         """Trade a refresh token for a new grant."""
@@ -59,11 +59,13 @@ class Client:
         )
         cursor = None if question is None else question.cursor
         text = api.decipher(status, headers, body, now=self.clock(), cursor=cursor)
-        return api.document(text, facts) if question is None else api.page(text, facts)
+        page = api.document(text, facts) if question is None else api.page(text, facts)
+        return replace(page, quota=api.quota(headers))
 
     def _token(self, form: Mapping[str, str]) -> Grant:
         status, headers, body = self._send("POST", f"{self.config.oauth_url}/token", data=form)
-        return oauth.decipher(status, headers, body, now=self.clock(), config=self.config)
+        grant = oauth.decipher(status, headers, body, now=self.clock())
+        return replace(grant, quota=api.quota(headers))
 
     def _send(
         self,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import urlsplit
 
-from shared.core.model import Secret
+from shared.config import UNRESOLVED
+from shared.core.model import Limit, Secret
 from shared.provider import Trouble
 from whoop.resources import SCOPES
 
@@ -14,8 +16,12 @@ API_URL = "https://api.prod.whoop.com/developer"
 OAUTH_URL = "https://api.prod.whoop.com/oauth/oauth2"
 #: Without it WHOOP issues no refresh token.  https://developer.whoop.com/docs/developing/oauth
 OFFLINE = "offline"
-#: What an unresolved Key Vault reference looks like to an app.
-UNRESOLVED = "@Microsoft.KeyVault("
+#: What WHOOP grants every app, for all of its members together.
+#: https://developer.whoop.com/docs/developing/rate-limiting
+QUOTA = (
+    ("WHOOP_REQUESTS_PER_MINUTE", 100, timedelta(minutes=1)),
+    ("WHOOP_REQUESTS_PER_DAY", 10_000, timedelta(days=1)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class Config:
     scopes: tuple[str, ...]
     api_url: str
     oauth_url: str
+    #: What WHOOP granted the whole app.
+    limits: tuple[Limit, ...]
     trouble: Trouble | None
     problems: tuple[str, ...]
 
@@ -62,6 +70,13 @@ def read(env: Mapping[str, str]) -> Config:
     unknown = sorted(set(asked) - {*SCOPES, OFFLINE})
     if unknown:
         wrong.append(f"WHOOP_SCOPE has scopes that WHOOP does not know: {', '.join(unknown)}")
+    limits = []
+    for name, default, window in QUOTA:
+        text = env.get(name, "").strip() or str(default)
+        count = int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
+        if count < 1:
+            wrong.append(f"{name} must be a whole number from 1 to 9999999")
+        limits.append(Limit(max(1, count), window))
     return Config(
         client_id=required["WHOOP_CLIENT_ID"],
         client_secret=Secret(required["WHOOP_CLIENT_SECRET"]),
@@ -69,6 +84,7 @@ def read(env: Mapping[str, str]) -> Config:
         scopes=tuple(dict.fromkeys([*asked, OFFLINE])),
         api_url=urls["WHOOP_API_URL"].rstrip("/"),
         oauth_url=urls["WHOOP_OAUTH_URL"].rstrip("/"),
+        limits=tuple(limits),
         trouble=Trouble.MISCONFIGURED if wrong else Trouble.NOT_CONFIGURED if missing else None,
         problems=(*missing, *wrong),
     )

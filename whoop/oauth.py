@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -62,10 +63,10 @@ def refresh_form(config: Config, refresh: Secret) -> dict[str, str]:
     }
 
 
-def decipher(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime, config: Config
-) -> Grant:
+def decipher(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> Grant:
     """Return the grant in a token response; raise what a bad one calls for.
+
+    Its scopes are empty where the answer names none.
 
     ``headers`` must have lowercase keys.  ``GrantDead`` is raised only for WHOOP's own word
     that the grant is over: nothing else may sign a member out.
@@ -83,21 +84,27 @@ def decipher(
         if error in DEAD:
             raise GrantDead("WHOOP says that the grant is over")
         raise Rejected(f"WHOOP's token endpoint answered {status}")
-    return _grant(doc, config)
+    return _grant(doc)
 
 
-def _grant(doc: Mapping[str, Any], config: Config) -> Grant:
+def first(grant: Grant, config: Config) -> Grant:
+    """Read the answer to a code: a scope that it omits is the one that was asked for.
+
+    RFC 6749, section 5.1.  The answer to a refresh is another matter: there it stays what it was.
+    """
+    return grant if grant.scopes else replace(grant, scopes=frozenset(config.scopes))
+
+
+def _grant(doc: Mapping[str, Any]) -> Grant:
     access = _token(doc.get("access_token"))
     if access is None:
         raise Unavailable("WHOOP's token endpoint gave no access token")
     scope = doc.get("scope")
-    # An omitted scope means the one that was asked for: RFC 6749, section 5.1.
-    granted = scope.split() if isinstance(scope, str) and scope.strip() else config.scopes
     return Grant(
         access=access,
         refresh=_token(doc.get("refresh_token")),
         lifetime=_lifetime(doc.get("expires_in")),
-        scopes=frozenset(granted),
+        scopes=frozenset(scope.split() if isinstance(scope, str) else ()),
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shared.core.model import Page, ProviderName, Question, ResourceName, Secret
+from shared.core.model import Limit, Page, ProviderName, Question, ResourceName, Secret
 from shared.provider import Grant, Resource, Trouble
 from whoop import oauth
 from whoop.config import Config, read
@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 NAME = ProviderName("whoop")
 
 
-def provider(env: Mapping[str, str]) -> Whoop:
-    """Return WHOOP as ``env`` configures it; one with ``trouble`` where it does not."""
-    return Whoop(read(env))
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+def provider(env: Mapping[str, str], clock: Callable[[], datetime] = _utc) -> Whoop:
+    """Return WHOOP as ``env`` configures it; one with ``trouble`` where it does not.
+
+    ``clock`` is the one by which errors say until when to wait.
+    """
+    return Whoop(read(env), clock)
 
 
 @dataclass(slots=True)
@@ -29,6 +36,7 @@ class Whoop:
     """Implements ``shared.provider.Provider``."""
 
     config: Config
+    clock: Callable[[], datetime] = _utc
     name: ProviderName = NAME
     title: str = "WHOOP"
     resources: Sequence[Resource] = RESOURCES
@@ -39,6 +47,11 @@ class Whoop:
     def trouble(self) -> Trouble | None:
         """Why WHOOP cannot be offered."""
         return self.config.trouble
+
+    @property
+    def limits(self) -> Sequence[Limit]:
+        """What WHOOP granted, by the settings."""
+        return self.config.limits
 
     @property
     def problems(self) -> Sequence[str]:
@@ -71,5 +84,5 @@ class Whoop:
             # are for a page that only wants to know which providers there are.
             from whoop.client import Client  # noqa: PLC0415
 
-            self._client = Client(self.config, lambda: datetime.now(UTC))
+            self._client = Client(self.config, self.clock)
         return self._client

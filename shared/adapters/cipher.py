@@ -79,6 +79,10 @@ class AesGcmCipher:
             raise Unsealable("this value was changed, or moved from where it belongs") from error
         return Secret(plain.decode())
 
+    def stale(self, sealed: Sealed) -> bool:
+        """Compare the key that the value names with the newest."""
+        return not sealed.text.startswith(f"{FORM}:{self.keys.newest().id}:")
+
 
 def _aes(key: SealingKey) -> AESGCM:
     return AESGCM(base64.b64decode(key.key.reveal()))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from shared.core import keys
+from shared.core.budget import Budget
 from shared.core.model import (
     AccountId,
     Connection,
@@ -17,12 +18,14 @@ from shared.core.model import (
     Head,
     Job,
     Known,
+    Listed,
     Misfit,
     Pending,
     Place,
     ProviderName,
     RecordId,
     Ref,
+    ResourceName,
     Sealed,
     Secret,
     UserId,
@@ -30,9 +33,7 @@ from shared.core.model import (
 )
 from shared.core.settle import Transaction
 from shared.errors import LostRace, StorageDown, Unsealable
-from shared.ports import Etag, OneTime, SealPlace, Stored
-
-CLAIM_LIFE = timedelta(minutes=10)
+from shared.ports import CLAIM_LIFE, Etag, OneTime, Poisoned, SealPlace, Slot, Stored
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -73,10 +74,12 @@ class MemoryOneTime:
 
     def __init__(self) -> None:
         self._rows: _Rows[tuple[str, str], OneTime | None] = _Rows()
+        self._expiry: dict[tuple[str, str], datetime] = {}
 
     def keep(self, kind: str, fingerprint: str, once: OneTime) -> None:
         """Keep a new one."""
         self._rows.put((kind, fingerprint), once, None)
+        self._expiry[kind, fingerprint] = once.expires_at
 
     def find(self, kind: str, fingerprint: str) -> Stored[OneTime] | None:
         """Return one that was not used up."""
@@ -89,6 +92,55 @@ class MemoryOneTime:
         """Use it up."""
         self._rows.put((kind, fingerprint), None, etag)
 
+    def drop_expired(self, before: datetime, *, most: int) -> int:
+        """Forget what has expired."""
+        expired = [key for key, at in self._expiry.items() if at < before][:most]
+        for key in expired:
+            self._rows.drop(key)
+            del self._expiry[key]
+        return len(expired)
+
+
+class MemorySlots:
+    """Implements ``SlotStore``."""
+
+    def __init__(self) -> None:
+        self._rows: _Rows[datetime, Slot] = _Rows()
+
+    def find(self, at: datetime) -> Stored[Slot] | None:
+        """Return a slot."""
+        return self._rows.get(at)
+
+    def save(self, slot: Slot, etag: Etag | None) -> Etag:
+        """Write a slot."""
+        return self._rows.put(slot.at, slot, etag)
+
+    def unfinished(self) -> Sequence[Stored[Slot]]:
+        """Return the slots that are not done."""
+        return [stored for _, stored in sorted(self._rows.rows.items()) if not stored.value.done]
+
+    def drop(self, before: datetime, *, most: int) -> int:
+        """Forget old slots."""
+        old = [at for at in sorted(self._rows.rows) if at < before][:most]
+        for at in old:
+            self._rows.drop(at)
+        return len(old)
+
+
+class MemoryBudgets:
+    """Implements ``BudgetStore``."""
+
+    def __init__(self) -> None:
+        self._rows: _Rows[ProviderName, Budget] = _Rows()
+
+    def load(self, provider: ProviderName) -> Stored[Budget] | None:
+        """Return the budget."""
+        return self._rows.get(provider)
+
+    def save(self, provider: ProviderName, budget: Budget, etag: Etag | None) -> Etag:
+        """Write the budget."""
+        return self._rows.put(provider, budget, etag)
+
 
 class MemoryConnections:
     """Implements ``ConnectionStore``."""
@@ -96,6 +148,7 @@ class MemoryConnections:
     def __init__(self) -> None:
         self._connections: _Rows[tuple[UserId, ProviderName], Connection] = _Rows()
         self._refs: dict[Ref, tuple[UserId, ProviderName]] = {}
+        self._held: dict[Ref, dict[ResourceName, datetime]] = {}
         self._pending: dict[tuple[Ref, GrantId], Pending] = {}
         self._accounts: dict[tuple[ProviderName, AccountId], tuple[UserId, datetime]] = {}
         self._lock = threading.RLock()
@@ -115,6 +168,23 @@ class MemoryConnections:
         if etag is None:
             self._refs[connection.ref] = (connection.user, connection.provider)
         return self._connections.put((connection.user, connection.provider), connection, etag)
+
+    def touch(self, ref: Ref, resource: ResourceName, held_end: datetime) -> None:
+        """Note how far a resource is held."""
+        if ref in self._refs:
+            self._held.setdefault(ref, {})[resource] = held_end
+
+    def listed(self, ref: Ref) -> Listed | None:
+        """Return a connection as a list has it."""
+        owner = self._refs.get(ref)
+        if owner is None:
+            return None
+        return Listed(ref, owner[1], min(self._held.get(ref, {}).values(), default=None))
+
+    def everyone(self, after: Ref | None = None) -> Iterator[Listed]:
+        """List all connections."""
+        refs = sorted(ref for ref in self._refs if after is None or after < ref)
+        return (listed for listed in map(self.listed, refs) if listed is not None)
 
     def put_pending(self, pending: Pending) -> None:
         """Keep a grant."""
@@ -138,6 +208,7 @@ class MemoryConnections:
         stored = self.find(pending.user, pending.provider)
         if stored is None or stored.value.ref != pending.ref:
             self._refs.pop(pending.ref, None)
+            self._held.pop(pending.ref, None)
 
     def claim_account(
         self, provider: ProviderName, account: AccountId, user: UserId, *, now: datetime
@@ -149,7 +220,7 @@ class MemoryConnections:
                 owner, since = claimed
                 stored = self.find(owner, provider)
                 held = stored is not None and stored.value.account == account
-                if owner == user or held or now <= since + CLAIM_LIFE:
+                if held or (owner != user and now <= since + CLAIM_LIFE):
                     return owner
             self._accounts[provider, account] = (user, now)
             return user
@@ -230,11 +301,65 @@ class MemoryRecords:
         }
 
 
-@dataclass(slots=True)
+class MemoryPoison:
+    """Implements ``PoisonStore``."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, tuple[str, datetime]] = {}
+        self._rows: _Rows[str, Poisoned] = _Rows()
+
+    def note(self, key: str, error: str, *, at: datetime) -> None:
+        """Note a failure."""
+        self._notes[key] = (error, at)
+
+    def noted(self, key: str) -> str | None:
+        """Return a failure."""
+        error, _ = self._notes.get(key, (None, None))
+        return error
+
+    def forget(self, key: str) -> None:
+        """Forget a failure."""
+        self._notes.pop(key, None)
+
+    def find(self, key: str) -> Stored[Poisoned] | None:
+        """Return a message."""
+        return self._rows.get(key)
+
+    def save(self, poisoned: Poisoned, etag: Etag | None) -> Etag:
+        """Write a message."""
+        return self._rows.put(poisoned.key, poisoned, etag)
+
+    def everything(self) -> Sequence[Poisoned]:
+        """Return every message."""
+        return [stored.value for stored in self._rows.rows.values()]
+
+    def drop(self, key: str, etag: Etag) -> None:
+        """Forget a message."""
+        with self._rows.lock:
+            held = self._rows.get(key)
+            if held is not None and held.etag != etag:
+                raise LostRace("the row was changed")
+            self._rows.drop(key)
+
+    def sweep(self, before: datetime, *, most: int) -> int:
+        """Forget old notes, and messages that were sent back to work."""
+        notes = [key for key, (_, at) in self._notes.items() if at < before][:most]
+        for key in notes:
+            self.forget(key)
+        done = [one for one in self.everything() if not one.stuck and one.at < before]
+        done = done[: most - len(notes)]
+        for one in done:
+            self._rows.drop(one.key)
+        return len(notes) + len(done)
+
+
+@dataclass
 class MemoryQueue:
     """Implements ``JobQueue``: ``deferred`` holds what was sent, in order, with its delay."""
 
     deferred: list[tuple[Job, timedelta]] = field(default_factory=list)
+    #: What was put back into poison queues: body, origin and delay.
+    returned: list[tuple[bytes, str, timedelta]] = field(default_factory=list)
     down: bool = False
 
     def defer(self, job: Job, delay: timedelta) -> None:
@@ -242,6 +367,12 @@ class MemoryQueue:
         if self.down:
             raise StorageDown("the queue was switched off")
         self.deferred.append((job, max(delay, timedelta(0))))
+
+    def put_back(self, body: bytes, queue: str, delay: timedelta) -> None:
+        """Keep the message."""
+        if self.down:
+            raise StorageDown("the queue was switched off")
+        self.returned.append((body, queue, delay))
 
     def reachable(self) -> bool:
         """Say whether it was switched off."""
@@ -259,10 +390,11 @@ class MemoryCipher:
 
     _secrets: dict[str, tuple[Secret, SealPlace]] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _key: int = 1
 
     def seal(self, secret: Secret, place: SealPlace) -> Sealed:
         """Remember the secret."""
-        text = f"sealed-{next(self._numbers)}"
+        text = f"sealed-{self._key}-{next(self._numbers)}"
         self._secrets[text] = (secret, place)
         return Sealed(text)
 
@@ -272,6 +404,14 @@ class MemoryCipher:
         if secret is None or sealed_for != place:
             raise Unsealable("unknown here")
         return secret
+
+    def stale(self, sealed: Sealed) -> bool:
+        """Say whether it was sealed before the last ``rotate``."""
+        return not sealed.text.startswith(f"sealed-{self._key}-")
+
+    def rotate(self) -> None:
+        """Seal with a new key from now on; the older ones still open."""
+        self._key += 1
 
     def forget(self) -> None:
         """Lose every key."""

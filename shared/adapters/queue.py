@@ -10,17 +10,19 @@ from datetime import timedelta
 from typing import Any
 
 from azure.core.exceptions import AzureError, ResourceExistsError
-from azure.storage.queue import QueueClient, TextBase64EncodePolicy
+from azure.storage.queue import BinaryBase64EncodePolicy, QueueClient
 
 from shared.adapters.identity import credential
 from shared.adapters.tables import BRIEF, quiet_sdk, storage_errors
 from shared.config import Storage
 from shared.core.codec import encode
-from shared.core.model import ChunkJob, Job
+from shared.core.model import ChunkJob, Job, StartJob
 from shared.errors import LostRace, StorageDown
 
 #: Work that somebody waits for, and work that nobody does: each scales on its own.
 NOW, LATER = "sync-now", "sync-later"
+#: What the host appends to name the queue of the messages that it has given up.
+POISON = "-poison"
 #: Azure hides a message for up to 7 days; whoever waits longer than one asks again then.
 LONGEST = timedelta(hours=24)
 #: A message waits for as long as it takes; the default would drop it after 7 days.
@@ -46,12 +48,12 @@ class StorageQueues:
 
     def defer(self, job: Job, delay: timedelta) -> None:
         """Send ``job`` so that it becomes visible after ``delay``, rounded up to a second."""
-        later = isinstance(job, ChunkJob) and job.lane.bulk
-        seconds = math.ceil(min(max(delay, timedelta(0)), LONGEST).total_seconds())
-        with storage_errors():
-            self._open(LATER if later else NOW).send_message(
-                encode(job), visibility_timeout=seconds, time_to_live=FOREVER
-            )
+        later = isinstance(job, StartJob) or (isinstance(job, ChunkJob) and job.lane.bulk)
+        self._send(LATER if later else NOW, encode(job).encode(), delay)
+
+    def put_back(self, body: bytes, queue: str, delay: timedelta) -> None:
+        """Send ``body`` as it is."""
+        self._send(queue + POISON, body, delay)
 
     def reachable(self) -> bool:
         """Ask for the properties of a queue, without making it first."""
@@ -65,6 +67,19 @@ class StorageQueues:
             return False
         return True
 
+    def _send(self, name: str, body: bytes, delay: timedelta) -> None:
+        seconds = math.ceil(min(max(delay, timedelta(0)), LONGEST).total_seconds())
+        try:
+            with storage_errors():
+                queue = self._open(name)
+                queue.send_message(body, visibility_timeout=seconds, time_to_live=FOREVER)
+        except LostRace as error:
+            # The queue was removed, or is just being made: nobody's race, and not for a caller
+            # to take for one.  The next try makes it anew.
+            with self._lock:
+                self._queues.pop(name, None)
+            raise StorageDown("the queue is not there") from error
+
     def _open(self, name: str) -> QueueClient:
         with self._lock:
             queue = self._queues.get(name)
@@ -77,7 +92,7 @@ class StorageQueues:
 
     def _connect(self, name: str) -> QueueClient:
         # The host reads and writes base64 unless told otherwise, and so must we.
-        options = {**OPTIONS, "message_encode_policy": TextBase64EncodePolicy()}
+        options = {**OPTIONS, "message_encode_policy": BinaryBase64EncodePolicy()}
         if self._storage.connection_string is not None:
             return QueueClient.from_connection_string(
                 self._storage.connection_string.reveal(), name, **options

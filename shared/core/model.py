@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
@@ -94,12 +94,31 @@ class Misfit:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """What a provider allows: ``count`` requests in any ``window``."""
+
+    count: int
+    window: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What an answer says: the limits, and what is left of the one that is nearest its end."""
+
+    limits: tuple[Limit, ...]
+    nearest: Limit
+    remaining: int
+    reset: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One answer of a walk: what it listed, and how to ask for the next one."""
 
     records: tuple[Record, ...]
     misfits: tuple[Misfit, ...] = ()
     cursor: Cursor | None = None
+    quota: Quota | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +233,17 @@ class FinishJob:
     waits: int = 0
 
 
-Job = ChunkJob | FinishJob
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Start the nightly run of a connection, unless it was synced since ``slot``."""
+
+    ref: Ref
+    slot: datetime
+    attempt: int = 0
+    waits: int = 0
+
+
+Job = ChunkJob | FinishJob | StartJob
 
 
 class Status(StrEnum):
@@ -291,6 +320,16 @@ class Connection:
     reason: str | None = None
     #: Who is renewing the grant now.
     claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A connection in a list of all of them; ``synced_at`` is None before the first run."""
+
+    ref: Ref
+    provider: ProviderName
+    #: The end of what we hold of the collection that is furthest behind.
+    synced_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

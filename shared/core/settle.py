@@ -56,7 +56,17 @@ def settle(
     misfits = list(page.misfits)
     steps: list[_Step] = []
     seen = {record: list(states) for record, states in known.items()}
-    head, unchanged = before, 0
+    # Whoever writes the first of several transactions wants to recognise it as well.
+    head, unchanged = (
+        replace(
+            before,
+            run=after.run,
+            lane=after.lane,
+            writer=after.writer,
+            touched_at=after.touched_at,
+        ),
+        0,
+    )
     for record in page.records:
         if reason := _unfit(record, account):
             misfits.append(Misfit(reason, record.body))

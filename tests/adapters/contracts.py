@@ -21,6 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.core import budget as budgets
 from shared.core import keys
 from shared.core.model import (
     AccountId,
@@ -34,12 +35,15 @@ from shared.core.model import (
     Job,
     Known,
     Lane,
+    Limit,
+    Listed,
     Misfit,
     Page,
     Pending,
     Place,
     Progress,
     ProviderName,
+    Quota,
     Record,
     RecordId,
     Ref,
@@ -49,6 +53,7 @@ from shared.core.model import (
     SealedGrant,
     Secret,
     Span,
+    StartJob,
     Status,
     UserId,
     Version,
@@ -57,19 +62,28 @@ from shared.core.settle import Transaction, settle
 from shared.core.sizes import PROPERTY, row_fits
 from shared.errors import LostRace, Unsealable
 from shared.ports import (
+    BudgetStore,
     Cipher,
     ConnectionStore,
     Etag,
     JobQueue,
     OneTime,
     OneTimeStore,
+    Poisoned,
+    PoisonStore,
     RecordStore,
     SealPlace,
+    Slot,
+    SlotStore,
+    Stored,
 )
 
 NOW = datetime(2026, 11, 22, 11, 30, 0, 250_001, tzinfo=UTC)
 THREADS = 16
 SLEEP = ResourceName("sleep")
+DAY = timedelta(days=1)
+#: A time that no other test's rows are older than.
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 #: Of a form that Azure can read, and of no row.
 NOBODYS = Etag("W/\"datetime'2020-01-01T00%3A00%3A00.0000000Z'\"")
 #: Whatever a member may be called: all that Azure forbids or advises against in keys, and more.
@@ -105,6 +119,15 @@ def at_once(call: Callable[[], T], threads: int = THREADS) -> list[T | None]:
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, range(threads)))
+
+
+#: Whatever may be in a queue.
+BODIES = [
+    pytest.param(b"", id="empty"),
+    pytest.param(b'{"form": 1}', id="text"),
+    pytest.param(bytes(range(256)), id="every byte"),
+    pytest.param(bytes(range(256)) * 256, id="64 KiB"),
+]
 
 
 # One-time secrets
@@ -212,6 +235,100 @@ class OneTimeContract:
     @pytest.mark.parametrize("kind", ["ticket", "state"])
     def test_of_sixteen_who_use_it_up_at_once_one_does(self, once: OneTimeStore, kind: str) -> None:
         assert winners(once, kind) == 1
+
+    def test_what_has_expired_is_dropped_used_or_not(self, once: OneTimeStore) -> None:
+        names = {
+            "unused": LONG_AGO - timedelta(seconds=1),
+            "used": LONG_AGO - timedelta(days=1),
+            "good": LONG_AGO,
+        }
+        mine = {name: fresh(name) for name in names}
+        for name, expires_at in names.items():
+            once.keep("state", mine[name], replace(a_ticket(), expires_at=expires_at))
+        found = once.find("state", mine["used"])
+        assert found is not None
+        assert found.etag is not None
+        once.use_up("state", mine["used"], found.etag)
+
+        assert once.drop_expired(LONG_AGO, most=100) == 2
+
+        assert once.find("state", mine["unused"]) is None
+        assert once.find("state", mine["good"]) is not None
+        # Were it still there, used up, it could not be kept again.
+        once.keep("state", mine["used"], a_ticket())
+
+    def test_no_more_is_dropped_than_was_asked_for(self, once: OneTimeStore) -> None:
+        long_before = LONG_AGO - timedelta(days=400)
+        for kind in ("ticket", "state", "state"):
+            once.keep(kind, fresh(), replace(a_ticket(), expires_at=long_before))
+
+        before = long_before + timedelta(days=1)
+        assert [once.drop_expired(before, most=2) for _ in range(3)] == [2, 1, 0]
+
+
+# Slots
+
+
+def a_slot(**changes: object) -> Slot:
+    """Return a slot that no other test has."""
+    hours = random.SystemRandom().randrange(5_000_000)
+    return replace(Slot(LONG_AGO + timedelta(hours=hours)), **changes)  # type: ignore[arg-type]
+
+
+class SlotContract:
+    """What every ``SlotStore`` must do."""
+
+    def test_a_slot_that_nobody_opened_is_not_there(self, slots: SlotStore) -> None:
+        assert slots.find(a_slot().at) is None
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{}, {"cursor": " ref-1"}, {"cursor": "2026 ref", "done": True}],
+        ids=["opened", "under way", "done"],
+    )
+    def test_a_slot_comes_back_as_it_was(
+        self, slots: SlotStore, changes: dict[str, object]
+    ) -> None:
+        slot = a_slot(**changes)
+        etag = slots.save(slot, None)
+
+        assert slots.find(slot.at) == Stored(slot, etag)
+
+    def test_a_slot_is_opened_once(self, slots: SlotStore) -> None:
+        slot = a_slot()
+        slots.save(slot, None)
+
+        with pytest.raises(LostRace):
+            slots.save(slot, None)
+
+    def test_of_sixteen_who_mark_it_one_does(self, slots: SlotStore) -> None:
+        slot = a_slot()
+        etag = slots.save(slot, None)
+
+        wins = at_once(lambda: slots.save(replace(slot, cursor="x"), etag))
+
+        assert len([one for one in wins if one is not None]) == 1
+
+    def test_what_is_not_done_is_listed_oldest_first(self, slots: SlotStore) -> None:
+        mine = sorted((a_slot(cursor="x") for _ in range(4)), key=lambda slot: slot.at)
+        etags = {slot.at: slots.save(slot, None) for slot in reversed(mine)}
+        etags[mine[1].at] = slots.save(replace(mine[1], done=True), etags[mine[1].at])
+
+        listed = [one for one in slots.unfinished() if one.value.at in etags]
+
+        assert listed == [Stored(slot, etags[slot.at]) for slot in mine if slot is not mine[1]]
+
+    def test_old_slots_are_dropped_and_no_more_than_was_asked_for(self, slots: SlotStore) -> None:
+        before = LONG_AGO - timedelta(days=400)
+        mine = [Slot(before + timedelta(hours=n), done=bool(n % 2)) for n in range(-3, 1)]
+        for slot in mine:
+            slots.save(slot, None)
+
+        assert [slots.drop(before, most=2) for _ in range(3)] == [2, 1, 0]
+
+        found = slots.find(before)
+        assert found is not None
+        assert slots.drop(before + timedelta(hours=1), most=1) == 1
 
 
 # Connections
@@ -376,6 +493,100 @@ class ConnectionContract:
         connections.put(replace(old, ref=Ref(fresh("ref-"))), etag)
 
         assert connections.by_ref(old.ref) is None
+
+    # How far each is held
+
+    def test_whoever_was_never_synced_is_listed_without_a_time(
+        self, connections: ConnectionStore
+    ) -> None:
+        connection = a_connection()
+        connections.put(connection, None)
+
+        listed = Listed(connection.ref, connection.provider, None)
+        assert connections.listed(connection.ref) == listed
+        assert listed in list(connections.everyone())
+
+    def test_the_resource_that_is_furthest_behind_counts(
+        self, connections: ConnectionStore
+    ) -> None:
+        connection = a_connection()
+        connections.put(connection, None)
+        connections.touch(connection.ref, SLEEP, NOW)
+        connections.touch(connection.ref, ResourceName("body_measurement"), NOW - DAY)
+
+        listed = Listed(connection.ref, connection.provider, NOW - DAY)
+        assert connections.listed(connection.ref) == listed
+        assert listed in list(connections.everyone())
+
+        connections.touch(connection.ref, ResourceName("body_measurement"), NOW + DAY)
+        assert connections.listed(connection.ref) == replace(listed, synced_at=NOW)
+
+    def test_nothing_but_a_run_changes_how_far_a_connection_is_held(
+        self, connections: ConnectionStore
+    ) -> None:
+        connection = a_connection()
+        etag = connections.put(connection, None)
+        connections.touch(connection.ref, SLEEP, NOW)
+
+        pending = a_pending(connection)
+        connections.put_pending(pending)
+        connections.put(replace(connection, reason="x"), etag)
+        with pytest.raises(LostRace):
+            connections.put(connection, None)
+        connections.drop_pending(pending)
+
+        listed = connections.listed(connection.ref)
+        assert listed is not None
+        assert listed.synced_at == NOW
+
+    def test_resources_that_finish_side_by_side_are_all_noted(
+        self, connections: ConnectionStore
+    ) -> None:
+        connection = a_connection()
+        connections.put(connection, None)
+        ages = itertools.count(1)
+
+        def touch() -> None:
+            age = next(ages)
+            connections.touch(connection.ref, ResourceName(f"resource_{age}"), NOW - age * DAY)
+
+        at_once(touch)
+
+        listed = connections.listed(connection.ref)
+        assert listed is not None
+        assert listed.synced_at == NOW - THREADS * DAY
+        # Each of them: whichever is the furthest behind would show.
+        for age in range(THREADS, 0, -1):
+            connections.touch(connection.ref, ResourceName(f"resource_{age}"), NOW)
+            listed = connections.listed(connection.ref)
+            assert listed is not None
+            assert listed.synced_at == NOW - (age - 1) * DAY
+
+    def test_a_ref_that_is_gone_does_not_come_back(self, connections: ConnectionStore) -> None:
+        pending = a_pending(a_connection())
+        connections.put_pending(pending)
+        connections.touch(pending.ref, SLEEP, NOW)
+        connections.drop_pending(pending)
+
+        connections.touch(pending.ref, SLEEP, NOW)
+
+        assert connections.listed(pending.ref) is None
+        assert pending.ref not in {one.ref for one in connections.everyone()}
+        connections.put_pending(pending)
+        assert connections.listed(pending.ref) == Listed(pending.ref, pending.provider, None)
+
+    def test_everyone_is_listed_in_the_order_of_their_refs_from_anywhere(
+        self, connections: ConnectionStore
+    ) -> None:
+        mine = sorted(Ref(f"{sign}{fresh()}") for sign in "-09AZ_az")
+        for ref in reversed(mine):
+            connections.put(a_connection(ref=ref), None)
+
+        listed = [one.ref for one in connections.everyone() if one.ref in mine]
+        after = [one.ref for one in connections.everyone(mine[2]) if one.ref in mine]
+
+        assert listed == mine
+        assert after == mine[3:]
 
     # Grants that wait
 
@@ -874,10 +1085,10 @@ class RecordContract:
         first = records.commit(place, settled.transactions[0], None)
 
         # Were this the end of the process, the page would be read again, and 33 be known.
-        assert records.head(place).value == Head(
-            seq=33, records=33, versions=33, oldest=NOW - timedelta(hours=8),
-            newest=NOW - timedelta(hours=8), days=records.head(place).value.days,
-        )  # fmt: skip
+        begun = records.head(place).value
+        assert (begun.seq, begun.records, begun.versions) == (33, 33, 33)
+        assert (begun.held, begun.window, begun.cursor, begun.reached) == (None, None, None, None)
+        assert (begun.run, begun.writer) == (FULL.run, FULL.writer)
         assert len(records.known(place, [record.id for record in page.records])) == 33
         records.commit(place, settled.transactions[1], first)
         assert records.head(place).value == settled.transactions[1].head
@@ -1046,10 +1257,135 @@ class RecordContract:
         assert reader.versions(place) == {}
 
 
+# Poison
+
+
+def a_poisoned(**changes: object) -> Poisoned:
+    """Return a message that nobody else has kept."""
+    made = Poisoned(fresh(), b"a body", "sync-now", "KeyError", NOW, 3, 2, stuck=True)
+    return replace(made, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+class PoisonContract:
+    """What every ``PoisonStore`` must do."""
+
+    def test_what_was_never_noted_is_not_there(self, poison: PoisonStore) -> None:
+        assert poison.noted(fresh()) is None
+
+    def test_the_last_failure_is_the_one_that_counts(self, poison: PoisonStore) -> None:
+        key, other = fresh(), fresh()
+        poison.note(key, "KeyError", at=NOW)
+        poison.note(other, "ValueError", at=NOW)
+        poison.note(key, "TypeError", at=NOW)
+
+        assert (poison.noted(key), poison.noted(other)) == ("TypeError", "ValueError")
+
+    def test_a_failure_can_be_forgotten_twice(self, poison: PoisonStore) -> None:
+        key = fresh()
+        poison.note(key, "KeyError", at=NOW)
+        poison.forget(key)
+        poison.forget(key)
+
+        assert poison.noted(key) is None
+
+    def test_a_failure_is_no_kept_message(self, poison: PoisonStore) -> None:
+        key = fresh()
+        poison.note(key, "KeyError", at=NOW)
+
+        assert poison.find(key) is None
+
+    @pytest.mark.parametrize("stuck", [True, False], ids=["stuck", "back at work"])
+    @pytest.mark.parametrize("body", BODIES)
+    def test_a_message_comes_back_as_it_was(
+        self, poison: PoisonStore, body: bytes, stuck: object
+    ) -> None:
+        made = a_poisoned(body=body, stuck=stuck)
+
+        etag = poison.save(made, None)
+
+        assert poison.find(made.key) == Stored(made, etag)
+        assert made in poison.everything()
+
+    def test_a_longer_body_leaves_nothing_behind(self, poison: PoisonStore) -> None:
+        made = a_poisoned(body=b"x" * 65_536)
+        etag = poison.save(made, None)
+        poison.save(replace(made, body=b"short"), etag)
+
+        found = poison.find(made.key)
+        assert found is not None
+        assert found.value.body == b"short"
+
+    def test_it_cannot_be_kept_twice(self, poison: PoisonStore) -> None:
+        made = a_poisoned()
+        poison.save(made, None)
+
+        with pytest.raises(LostRace):
+            poison.save(made, None)
+
+    def test_of_sixteen_who_count_an_arrival_at_once_one_does(self, poison: PoisonStore) -> None:
+        made = a_poisoned()
+        etag = poison.save(made, None)
+
+        wins = at_once(lambda: poison.save(replace(made, count=4), etag))
+
+        assert len([one for one in wins if one is not None]) == 1
+
+    def test_a_message_can_be_dropped_twice(self, poison: PoisonStore) -> None:
+        made = a_poisoned()
+        etag = poison.save(made, None)
+        poison.drop(made.key, etag)
+        poison.drop(made.key, etag)
+
+        assert poison.find(made.key) is None
+        assert made not in poison.everything()
+
+    def test_a_message_that_came_again_is_not_dropped(self, poison: PoisonStore) -> None:
+        made = a_poisoned()
+        etag = poison.save(made, None)
+        poison.save(replace(made, count=4), etag)
+
+        with pytest.raises(LostRace):
+            poison.drop(made.key, etag)
+        assert poison.find(made.key) is not None
+
+    def test_what_is_old_is_swept_unless_it_waits_for_a_person(self, poison: PoisonStore) -> None:
+        old, new = LONG_AGO - timedelta(seconds=1), LONG_AGO
+        failures = {at: fresh() for at in (old, new)}
+        for at, key in failures.items():
+            poison.note(key, "KeyError", at=at)
+        rows = {
+            (at, stuck): a_poisoned(at=at, stuck=stuck)
+            for at in (old, new)
+            for stuck in (True, False)
+        }
+        for row in rows.values():
+            poison.save(row, None)
+
+        assert poison.sweep(LONG_AGO, most=100) == 2
+
+        assert [key for at, key in failures.items() if poison.noted(key)] == [failures[new]]
+        assert {why for why, row in rows.items() if poison.find(row.key)} == {
+            (old, True),
+            (new, True),
+            (new, False),
+        }
+
+    def test_no_more_is_swept_than_was_asked_for(self, poison: PoisonStore) -> None:
+        long_before = LONG_AGO - timedelta(days=400)
+        for _ in range(3):
+            poison.note(fresh(), "KeyError", at=long_before)
+            poison.save(a_poisoned(at=long_before, stuck=False), None)
+
+        swept = [poison.sweep(LONG_AGO - timedelta(days=1), most=2) for _ in range(4)]
+
+        assert swept == [2, 2, 2, 0]
+
+
 # Queues
 
 CHUNK = ChunkJob(Ref("ref"), SLEEP, RunId("run"), Lane.MANUAL, attempt=2, waits=1)
 FINISH = FinishJob(Ref("ref"), GrantId("grant"), attempt=1)
+START = StartJob(Ref("ref"), NOW.replace(minute=0))
 
 
 class QueueContract:
@@ -1057,8 +1393,8 @@ class QueueContract:
 
     @pytest.mark.parametrize(
         "job",
-        [CHUNK, replace(CHUNK, lane=Lane.BACKFILL), FINISH],
-        ids=["somebody waits", "nobody waits", "finish a connection"],
+        [CHUNK, replace(CHUNK, lane=Lane.BACKFILL), FINISH, START],
+        ids=["somebody waits", "nobody waits", "finish a connection", "start a night's run"],
     )
     def test_a_job_arrives_as_it_was(
         self, queue: JobQueue, received: Callable[[], list[Job]], job: Job
@@ -1083,6 +1419,21 @@ class QueueContract:
 
         assert received() == [CHUNK, CHUNK]
 
+    @pytest.mark.parametrize("body", BODIES)
+    @pytest.mark.parametrize("origin", ["sync-now", "sync-later"])
+    def test_a_message_is_put_back_as_it_was(
+        self,
+        queue: JobQueue,
+        received: Callable[[], list[Job]],
+        returned: Callable[[str], list[bytes]],
+        origin: str,
+        body: bytes,
+    ) -> None:
+        queue.put_back(body[:48_000], origin, timedelta(0))  # 64 KiB in base64
+
+        assert returned(origin) == [body[:48_000]]
+        assert received() == []
+
     def test_it_can_be_reached(self, queue: JobQueue) -> None:
         assert queue.reachable()
 
@@ -1092,8 +1443,63 @@ class QueueContract:
 SEAL_PLACE = SealPlace(UserId("ana"), ProviderName("acme"), "refresh")
 
 
+class BudgetContract:
+    """Subclass and provide ``store``."""
+
+    def test_before_the_first_request_there_is_none(self, store: BudgetStore) -> None:
+        assert store.load(ProviderName(fresh())) is None
+
+    def test_a_budget_comes_back_as_it_was(self, store: BudgetStore) -> None:
+        name = ProviderName(fresh())
+        limits = (Limit(100, timedelta(seconds=60)), Limit(10_000, timedelta(days=1)))
+        budget, _ = budgets.take(budgets.fresh(limits), [Lane.AUTH] * 70, NOW)
+        budget, _ = budgets.take(budget, [Lane.MANUAL] * 5, NOW + timedelta(seconds=9))
+        quota = Quota(limits, limits[0], 3, timedelta(seconds=17))
+        budget = budgets.learn(budget, limits, quota, NOW + timedelta(seconds=9))
+        budget = budgets.close(budget, NOW + timedelta(milliseconds=1_234))
+
+        etag = store.save(name, budget, None)
+
+        assert store.load(name) == Stored(budget, etag)
+
+    def test_a_day_of_spending_fits_into_a_row(self, store: BudgetStore) -> None:
+        name = ProviderName(fresh())
+        limits = (Limit(1_000_000, timedelta(minutes=1)), Limit(10_000_000, timedelta(days=1)))
+        budget = budgets.fresh(limits)
+        for number in range(600):
+            at = NOW + number * timedelta(minutes=3) + number * timedelta(milliseconds=77)
+            budget, _ = budgets.take(budget, [Lane.AUTH] * 40, at)
+
+        etag = store.save(name, budget, None)
+
+        assert store.load(name) == Stored(budget, etag)
+
+    def test_an_old_etag_loses(self, store: BudgetStore) -> None:
+        name = ProviderName(fresh())
+        budget = budgets.fresh([Limit(3, timedelta(minutes=1))])
+        old = store.save(name, budget, None)
+        store.save(name, budget, old)
+
+        for etag in (old, None):
+            with pytest.raises(LostRace):
+                store.save(name, budget, etag)
+
+    def test_of_many_writers_exactly_one_wins(self, store: BudgetStore) -> None:
+        name = ProviderName(fresh())
+        budget = budgets.fresh([Limit(3, timedelta(minutes=1))])
+        etag = store.save(name, budget, None)
+
+        def write_over() -> bool:
+            with suppress(LostRace):
+                store.save(name, budget, etag)
+                return True
+            return False
+
+        assert at_once(write_over).count(True) == 1
+
+
 class CipherContract:
-    """What every ``Cipher`` must do."""
+    """What every ``Cipher`` must do.  ``older`` was sealed with a key that still opens."""
 
     @pytest.mark.parametrize("text", ["a token", "", "ñ😀", "x" * 10_000])
     def test_what_was_sealed_opens(self, cipher: Cipher, text: str) -> None:
@@ -1120,6 +1526,14 @@ class CipherContract:
 
         with pytest.raises(Unsealable):
             cipher.open(cipher.seal(Secret("a token"), one), other)
+
+    def test_what_an_older_key_sealed_opens_and_is_stale(
+        self, cipher: Cipher, older: Sealed
+    ) -> None:
+        assert cipher.stale(older)
+        anew = cipher.seal(cipher.open(older, SEAL_PLACE), SEAL_PLACE)
+        assert not cipher.stale(anew)
+        assert cipher.open(anew, SEAL_PLACE) == cipher.open(older, SEAL_PLACE)
 
     def test_the_same_secret_never_looks_the_same(self, cipher: Cipher) -> None:
         sealed = {cipher.seal(Secret("a token"), SEAL_PLACE).text for _ in range(100)}

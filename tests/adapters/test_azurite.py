@@ -28,9 +28,12 @@ from shared.adapters import queue as queue_module
 from shared.adapters import tables as tables_module
 from shared.adapters.queue import LATER, NOW, StorageQueues
 from shared.adapters.tables import Tables, storage_errors
+from shared.adapters.tables.budgets import TableBudgets
 from shared.adapters.tables.connections import TableConnections
 from shared.adapters.tables.once import TableOneTime
+from shared.adapters.tables.poison import TablePoison
 from shared.adapters.tables.records import QUARANTINE, RECORDS, TableRecords, _head, _head_row
+from shared.adapters.tables.slots import TableSlots
 from shared.config import Storage
 from shared.core import keys
 from shared.core.codec import decode, encode
@@ -38,20 +41,27 @@ from shared.core.model import Head, Job, Lane, Misfit, Place, RecordId, Secret
 from shared.core.settle import Transaction
 from shared.core.sizes import join
 from shared.errors import LostRace, StorageDown
+from shared.ports import Etag
 from tests.adapters.contracts import (
     CHUNK,
     FINISH,
     FULL,
+    LONG_AGO,
+    START,
     THREADS,
+    BudgetContract,
     ConnectionContract,
     OneTimeContract,
+    PoisonContract,
     QueueContract,
     Reader,
     RecordContract,
     Row,
+    SlotContract,
     a_connection,
     a_pending,
     a_place,
+    a_poisoned,
     a_ticket,
     a_version,
     after,
@@ -107,6 +117,20 @@ class TestTableOneTime(OneTimeContract):
         row = tables.open("OneTime").get_entity("state", keys.fingerprint(secret))
 
         assert secret not in str(row)
+
+
+@pytest.mark.azurite
+class TestTableBudgets(BudgetContract):
+    @pytest.fixture
+    def store(self, tables: Tables) -> TableBudgets:
+        return TableBudgets(tables)
+
+
+@pytest.mark.azurite
+class TestTableSlots(SlotContract):
+    @pytest.fixture
+    def slots(self, tables: Tables) -> TableSlots:
+        return TableSlots(tables)
 
 
 @pytest.mark.azurite
@@ -267,6 +291,31 @@ def test_a_head_uses_only_what_a_row_can_hold() -> None:
 
 
 @pytest.mark.azurite
+class TestTablePoison(PoisonContract):
+    @pytest.fixture
+    def poison(self, tables: Tables) -> TablePoison:
+        return TablePoison(tables)
+
+    def test_what_comes_back_while_we_sweep_stays(
+        self, poison: TablePoison, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = a_poisoned(at=LONG_AGO - timedelta(days=900), stuck=False)
+        read_etag = poison.save(made, None)
+        drop = poison.drop
+
+        def comes_back(key: str, etag: Etag) -> None:
+            poison.save(replace(made, stuck=True), read_etag)
+            drop(key, etag)
+
+        monkeypatch.setattr(poison, "drop", comes_back)
+
+        assert poison.sweep(LONG_AGO - timedelta(days=800), most=10) == 0
+        found = poison.find(made.key)
+        assert found is not None
+        assert found.value.stuck
+
+
+@pytest.mark.azurite
 class TestStorageQueues(QueueContract):
     @pytest.fixture
     def plain(self, azurite: Azurite) -> Iterator[dict[str, QueueClient]]:
@@ -299,6 +348,33 @@ class TestStorageQueues(QueueContract):
 
         return take
 
+    @pytest.fixture
+    def returned(self, azurite: Azurite) -> Callable[[str], list[bytes]]:
+        def take(origin: str) -> list[bytes]:
+            with QueueClient.from_connection_string(
+                azurite.connection_string, f"{origin}-poison"
+            ) as poison:
+                found = list(poison.receive_messages())
+                for message in found:
+                    poison.delete_message(message)
+            return [base64.b64decode(message.content, validate=True) for message in found]
+
+        return take
+
+    def test_what_is_put_back_stays_away_for_as_long_and_never_gets_lost(
+        self, storage: Storage, monkeypatch: pytest.MonkeyPatch, returned: Callable[[str], object]
+    ) -> None:
+        answers: list[Any] = []
+        monkeypatch.setattr(
+            queue_module, "OPTIONS", {**queue_module.OPTIONS, "raw_response_hook": answers.append}
+        )
+        StorageQueues(storage).put_back(b"\xff", NOW, timedelta(minutes=10))
+
+        asked = parse_qs(urlsplit(answers[-1].http_request.url).query)
+        assert asked["visibilitytimeout"] == ["600"]
+        assert asked["messagettl"] == ["-1"]
+        assert returned(NOW) == []
+
     def test_the_host_can_read_a_message(
         self, queue: StorageQueues, plain: dict[str, QueueClient]
     ) -> None:
@@ -314,6 +390,7 @@ class TestStorageQueues(QueueContract):
             *((replace(CHUNK, lane=lane), NOW) for lane in (Lane.AUTH, Lane.WEBHOOK, Lane.MANUAL)),
             *((replace(CHUNK, lane=lane), LATER) for lane in (Lane.NIGHTLY, Lane.BACKFILL)),
             (FINISH, NOW),
+            (START, LATER),
         ],
         ids=lambda given: str(getattr(given, "lane", type(given).__name__)),
     )

@@ -32,6 +32,16 @@ class TestAesGcmCipher(CipherContract):
     def cipher(self) -> AesGcmCipher:
         return cipher_of(NEW, OLD)
 
+    @pytest.fixture
+    def older(self) -> Sealed:
+        return cipher_of(OLD).seal(Secret("a token"), SEAL_PLACE)
+
+    @pytest.mark.parametrize("text", ["", "plain", "s1:newer:AAAA", "s2:new:AAAA"])
+    def test_what_is_not_clearly_of_the_newest_key_is_stale(
+        self, cipher: AesGcmCipher, text: str
+    ) -> None:
+        assert cipher.stale(Sealed(text))
+
     def test_every_value_names_its_key(self, cipher: AesGcmCipher) -> None:
         assert cipher.seal(Secret("x"), SEAL_PLACE).text.startswith("s1:new:")
 

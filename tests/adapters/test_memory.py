@@ -9,26 +9,32 @@ from datetime import timedelta
 import pytest
 
 from shared.adapters.memory import (
+    MemoryBudgets,
     MemoryCipher,
     MemoryConnections,
     MemoryOneTime,
+    MemoryPoison,
     MemoryQueue,
     MemoryRecords,
+    MemorySlots,
 )
-from shared.core.model import Job, Lane, Place, Secret
+from shared.core.model import Job, Lane, Place, Sealed, Secret
 from shared.errors import LostRace, StorageDown, Unsealable
 from shared.ports import Etag
 from tests.adapters.contracts import (
     CHUNK,
     SEAL_PLACE,
     THREADS,
+    BudgetContract,
     CipherContract,
     ConnectionContract,
     OneTimeContract,
+    PoisonContract,
     QueueContract,
     Reader,
     RecordContract,
     Row,
+    SlotContract,
     a_place,
     a_version,
     winners,
@@ -42,6 +48,12 @@ class TestMemoryOneTime(OneTimeContract):
         return MemoryOneTime()
 
 
+class TestMemoryBudgets(BudgetContract):
+    @pytest.fixture
+    def store(self) -> MemoryBudgets:
+        return MemoryBudgets()
+
+
 class DeleteHappy(MemoryOneTime):
     """Uses up by deleting, which always succeeds."""
 
@@ -52,6 +64,12 @@ class DeleteHappy(MemoryOneTime):
 
 def test_the_race_shows_a_store_that_lets_everybody_win() -> None:
     assert winners(DeleteHappy(), "state") == THREADS
+
+
+class TestMemorySlots(SlotContract):
+    @pytest.fixture
+    def slots(self) -> MemorySlots:
+        return MemorySlots()
 
 
 class TestMemoryConnections(ConnectionContract):
@@ -98,6 +116,12 @@ class TestMemoryRecords(RecordContract):
         assert [version.seq for version in records.current(place).values()] == [2]
 
 
+class TestMemoryPoison(PoisonContract):
+    @pytest.fixture
+    def poison(self) -> MemoryPoison:
+        return MemoryPoison()
+
+
 class TestMemoryQueue(QueueContract):
     @pytest.fixture
     def queue(self) -> MemoryQueue:
@@ -106,6 +130,10 @@ class TestMemoryQueue(QueueContract):
     @pytest.fixture
     def received(self, queue: MemoryQueue) -> Callable[[], list[Job]]:
         return lambda: [job for job, _ in queue.take()]
+
+    @pytest.fixture
+    def returned(self, queue: MemoryQueue) -> Callable[[str], list[bytes]]:
+        return lambda origin: [body for body, name, _ in queue.returned if name == origin]
 
     def test_it_remembers_for_how_long(self, queue: MemoryQueue) -> None:
         assert CHUNK.lane is Lane.MANUAL
@@ -119,12 +147,20 @@ class TestMemoryQueue(QueueContract):
         assert not queue.reachable()
         with pytest.raises(StorageDown):
             queue.defer(CHUNK, timedelta(0))
+        with pytest.raises(StorageDown):
+            queue.put_back(b"a body", "sync-now", timedelta(0))
 
 
 class TestMemoryCipher(CipherContract):
     @pytest.fixture
     def cipher(self) -> MemoryCipher:
         return MemoryCipher()
+
+    @pytest.fixture
+    def older(self, cipher: MemoryCipher) -> Sealed:
+        sealed = cipher.seal(Secret("a token"), SEAL_PLACE)
+        cipher.rotate()
+        return sealed
 
     def test_without_its_keys_nothing_opens(self, cipher: MemoryCipher) -> None:
         sealed = cipher.seal(Secret("a token"), SEAL_PLACE)

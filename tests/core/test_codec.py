@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import traceback
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.codec import decode, encode
-from shared.core.model import ChunkJob, FinishJob, GrantId, Job, Lane, Ref, ResourceName, RunId
+from shared.core.model import (
+    ChunkJob,
+    FinishJob,
+    GrantId,
+    Job,
+    Lane,
+    Ref,
+    ResourceName,
+    RunId,
+    StartJob,
+)
 from shared.errors import UnreadableMessage
 
 NAMES = st.text(min_size=1, max_size=20)
@@ -26,6 +38,13 @@ JOBS: st.SearchStrategy[Job] = st.one_of(
     st.builds(
         FinishJob, ref=NAMES.map(Ref), grant=NAMES.map(GrantId), attempt=COUNTS, waits=COUNTS
     ),
+    st.builds(
+        StartJob,
+        ref=NAMES.map(Ref),
+        slot=st.datetimes(timezones=st.just(UTC)),
+        attempt=COUNTS,
+        waits=COUNTS,
+    ),
 )
 
 #: As release 1 writes them.  A later form must still read these.
@@ -40,6 +59,14 @@ CHUNK = {
     "waits": 2,
 }
 FINISH = {"form": 1, "kind": "finish", "ref": "r", "grant": "g", "attempt": 1, "waits": 0}
+START = {
+    "form": 1,
+    "kind": "start",
+    "ref": "r",
+    "slot": "2026-11-22T09:00:00.000000Z",
+    "attempt": 0,
+    "waits": 0,
+}
 
 
 @given(JOBS)
@@ -52,6 +79,7 @@ def test_a_job_reads_back_as_it_was(job: Job) -> None:
     [
         (CHUNK, ChunkJob(Ref("r"), ResourceName("sleep"), RunId("x"), Lane.MANUAL, 0, 2)),
         (FINISH, FinishJob(Ref("r"), GrantId("g"), 1, 0)),
+        (START, StartJob(Ref("r"), datetime(2026, 11, 22, 9, tzinfo=UTC))),
     ],
 )
 def test_the_first_form_stays_readable(doc: dict[str, Any], job: Job) -> None:
@@ -78,9 +106,12 @@ def test_the_first_form_stays_readable(doc: dict[str, Any], job: Job) -> None:
         json.dumps({**CHUNK, "attempt": True}).encode(),
         json.dumps({**CHUNK, "waits": "2"}).encode(),
         json.dumps({**CHUNK, "waits": 1.5}).encode(),
+        json.dumps({**START, "slot": "tonight"}).encode(),
+        json.dumps({**START, "slot": "2026-11-22T09:00:00"}).encode(),
+        json.dumps({**START, "slot": 9}).encode(),
         *(
             json.dumps({k: v for k, v in doc.items() if k != name}).encode()
-            for doc in (CHUNK, FINISH)
+            for doc in (CHUNK, FINISH, START)
             for name in doc
         ),
     ],
@@ -95,3 +126,13 @@ def test_the_refusal_does_not_quote_the_message() -> None:
         decode(b'{"form": 1, "kind": "canary"}')
 
     assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_nor_does_what_led_to_it() -> None:
+    body = json.dumps({**CHUNK, "lane": "canary"}).encode()
+
+    with pytest.raises(UnreadableMessage) as caught:
+        decode(body)
+
+    assert "canary" not in "".join(traceback.format_exception(caught.value))

@@ -217,12 +217,13 @@ def test_what_makes_no_sense_is_refused(option: list[str]) -> None:
 
 
 @pytest.mark.azurite
+@pytest.mark.parametrize("hosts", ["1", "3"])
 def test_the_main_job_ends_with_the_truth_at_the_fewest_requests(
-    azurite: Azurite, capfd: pytest.CaptureFixture[str]
+    azurite: Azurite, capfd: pytest.CaptureFixture[str], hosts: str
 ) -> None:
     before = set((ROOT / ".dev").glob("demo-*")) if (ROOT / ".dev").exists() else set()
 
-    assert demo.main(["--members", "2", "--days", "40", "--json"]) == 0
+    assert demo.main(["--members", "2", "--days", "40", "--hosts", hosts, "--json"]) == 0
 
     out, err = capfd.readouterr()
     figures = json.loads(out.splitlines()[-1])

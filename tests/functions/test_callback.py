@@ -357,13 +357,16 @@ def test_a_job_that_finds_the_connection_made_does_nothing(world: World, ana: Br
     assert len(world.simulator.log) == asked
 
 
-def test_a_provider_that_stays_away_is_given_up_in_the_end(world: World, ana: Browser) -> None:
+def test_a_profile_that_is_never_answered_costs_nobody_their_connection(
+    world: World, ana: Browser
+) -> None:
     world.simulator.add_fault(Fault(PROFILE, status=503))
     ana.connect(world.simulator.world.add_member(days=1))
 
     world.work()
 
-    assert ana.status()["connection"] == {"status": "none"}
+    assert ana.status()["connection"]["status"] == "connected"
+    assert ana.progress()["sleep"] == "finished"
 
 
 def test_storage_that_is_down_is_told_on_the_page(world: World, ana: Browser) -> None:

@@ -17,6 +17,7 @@ from dev.simulator import Fault
 from shared.adapters.http import HEADERS
 from shared.core.codec import encode
 from shared.errors import UnreadableMessage
+from shared.poison import fingerprint
 from tests.functions.world import ENV, JWT_SECRET, WHOOP, Answer, Browser, World, app, message
 
 
@@ -228,7 +229,13 @@ def test_health_is_told_check_by_check(ana: Browser) -> None:
     assert answer.status == 200
     assert answer.json == {
         "healthy": True,
-        "checks": {"settings": "ok", "tables": "ok", "queues": "ok", "provider.whoop": "ok"},
+        "checks": {
+            "settings": "ok",
+            "tables": "ok",
+            "queues": "ok",
+            "clock": "ok",
+            "provider.whoop": "ok",
+        },
     }
 
 
@@ -289,6 +296,15 @@ def test_a_message_that_cannot_be_read_is_left_to_the_host(
 
     assert "canary" not in str(caught.value)
     assert world.queue.deferred == []
+    assert world.poison.noted(fingerprint(body)) == "UnreadableMessage"
+
+
+@pytest.mark.parametrize("origin", ["sync_now", "sync_later"])
+def test_a_message_that_the_host_gives_up_is_kept(world: World, origin: str) -> None:
+    app().functions[f"{origin}_poison"].call(msg=message(b"\xff\xfe"))
+
+    [kept] = world.services.poison.list()
+    assert (kept.body, kept.queue) == (b"\xff\xfe", origin.replace("_", "-"))
 
 
 @pytest.mark.parametrize("trigger", ["sync_now", "sync_later"])
@@ -435,4 +451,6 @@ def test_the_routes_are_the_ones_in_the_contract() -> None:
     assert {one.queue for one in triggers if isinstance(one, QueueTrigger)} == {
         "sync-now",
         "sync-later",
+        "sync-now-poison",
+        "sync-later-poison",
     }

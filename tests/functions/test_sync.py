@@ -83,9 +83,12 @@ def test_the_status_says_until_when_it_waits_and_why(world: World, ana: Browser)
     cycle = ana.status()["resources"][0]
     assert (cycle["state"], cycle["reason"]) == ("waiting", "rate_limited")
     assert cycle["retry_at"] >= "2026-11-22T11:30:42.250Z"
-    [(job, delay)] = world.queue.take()
-    assert isinstance(job, ChunkJob)
-    assert delay >= timedelta(seconds=42)
+    # Whoever asks after it is told the same by our own budget, without a request.
+    deferred = world.queue.take()
+    waiting = {job.resource for job, _ in deferred if isinstance(job, ChunkJob)}
+    assert waiting == {*RESOURCES} - {"profile"}
+    assert min(delay for _, delay in deferred) >= timedelta(seconds=42)
+    assert [entry["status"] for entry in world.simulator.log if entry["kind"] == "data"][-1] == 429
 
 
 def test_a_member_sees_nothing_of_others(world: World, ana: Browser, member: Member) -> None:

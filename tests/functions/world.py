@@ -23,16 +23,19 @@ from dev.host.functions import Function, HttpTrigger
 from dev.host.indexing import imported, index
 from dev.simulator import Member, Options, Simulator, serve
 from shared.adapters.memory import (
+    MemoryBudgets,
     MemoryCipher,
     MemoryConnections,
     MemoryOneTime,
+    MemoryPoison,
     MemoryQueue,
     MemoryRecords,
+    MemorySlots,
 )
 from shared.bootstrap import Ports, Services, mint, wire
 from shared.config import Settings
 from shared.core.codec import encode
-from shared.core.model import ChunkJob, Connection, Job, Lane, ProviderName, UserId
+from shared.core.model import ChunkJob, Connection, Job, Lane, ProviderName, StartJob, UserId
 from shared.errors import StorageDown
 from shared.ports import Etag, OneTime, Stored
 from whoop.client import Client
@@ -248,9 +251,11 @@ class World:
         self.url = url
         self.clock = clock
         self.once = OneTimes()
+        self.slots = MemorySlots()
         self.connections = ManyConnections()
         self.records = MemoryRecords()
         self.queue = MemoryQueue()
+        self.poison = MemoryPoison()
         self.cipher = MemoryCipher()
         self._numbers = count(1)
         self.env = {
@@ -273,11 +278,15 @@ class World:
             [self.provider],
             Ports(
                 once=self.once,
+                slots=self.slots,
+                budgets=MemoryBudgets(),
                 connections=self.connections,
                 records=self.records,
                 queue=self.queue,
+                poison=self.poison,
                 cipher=self.cipher,
                 clock=self.clock,
+                skew=lambda: timedelta(0),
                 dice=lambda: 0.5,
                 mint=mint,
             ),
@@ -309,7 +318,7 @@ class World:
             if not jobs:
                 return
             for job, delay in jobs:
-                self.clock.move(0 if isinstance(job, ChunkJob) else delay.total_seconds())
+                self.clock.move(delay.total_seconds())
                 run(job)
         raise AssertionError("there is no end to it")
 
@@ -363,7 +372,8 @@ def message(text: str | bytes) -> func.QueueMessage:
 
 def run(job: Job) -> None:
     """Hand ``job`` to the trigger that would get it."""
-    later = isinstance(job, ChunkJob) and job.lane in {Lane.NIGHTLY, Lane.BACKFILL}
+    bulk = isinstance(job, ChunkJob) and job.lane in {Lane.NIGHTLY, Lane.BACKFILL}
+    later = bulk or isinstance(job, StartJob)
     trigger: Callable[..., None] = app().functions["sync_later" if later else "sync_now"].call
     trigger(msg=message(encode(job)))
 

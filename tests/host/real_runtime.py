@@ -1,6 +1,6 @@
 """Drives Microsoft's azure-functions-runtime in this process, without host, gRPC or protobuf.
 
-It uses entry points that Microsoft keeps to itself (AZURE.md 8.4), so the version is pinned and
+It uses entry points that Microsoft keeps to itself, so the version is pinned and
 all of it lives here.
 """
 

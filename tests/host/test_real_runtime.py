@@ -117,12 +117,13 @@ def test_the_runtime_refuses_a_wrong_signature(write_app: WriteApp, source: str,
 
 @pytest.fixture
 def ours(storage: Azurite) -> Iterator[RealRuntime]:
-    if not (ROOT / "function_app.py").exists():
-        pytest.skip("this repository has no function_app.py yet")
     key = base64.b64encode(bytes(32)).decode()
     env = {
         "AzureWebJobsStorage": storage.connection_string,
         "DataStorage": storage.connection_string,
+        "WHOOP_CLIENT_ID": "an-app",
+        "WHOOP_CLIENT_SECRET": "its-secret",
+        "WHOOP_REDIRECT_URI": "http://localhost:7071/oauth/whoop/callback/",
         "PUBLIC_URL": "http://localhost:7071",
         "SETTINGS_PAGE_URL": "http://localhost:5500/pages/settings/Dispositivos.html",
         "JWT_ALGORITHM": "HS256",
@@ -139,7 +140,7 @@ def test_our_own_app_loads_and_answers(ours: RealRuntime) -> None:
     assert {"providers", "health"} <= set(ours.functions)
 
     assert ours.http("providers", url="http://localhost/providers/").status == 200
-    assert ours.http("health", url="http://localhost/health/").status in {200, 503}
+    assert ours.http("health", url="http://localhost/health/").status == 200
 
 
 @pytest.mark.azurite

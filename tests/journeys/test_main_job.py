@@ -11,7 +11,7 @@ import pytest
 import requests
 from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import TableClient
-from azure.storage.queue import QueueClient, TextBase64DecodePolicy, TextBase64EncodePolicy
+from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from dev.azurite import Azurite
 from dev.simulator.faults import Fault
@@ -153,26 +153,47 @@ def test_a_message_that_nobody_can_read_is_kept(
 ) -> None:
     monkeypatch.setenv("AzureFunctionsJobHost__extensions__queues__visibilityTimeout", "00:00:00")
     text = '{"form": 99, "kind": "from the future"}'
-    with Azurite(tmp_path) as azurite, a_gym(azurite):
-        sent, kept = (
-            QueueClient.from_connection_string(
-                azurite.connection_string,
-                name,
-                message_encode_policy=TextBase64EncodePolicy(),
-                message_decode_policy=TextBase64DecodePolicy(),
-            )
-            for name in ("sync-now", "sync-now-poison")
+    with Azurite(tmp_path) as azurite, a_gym(azurite, lease_seconds=3):
+        sent = QueueClient.from_connection_string(
+            azurite.connection_string,
+            "sync-later",
+            message_encode_policy=TextBase64EncodePolicy(),
         )
-        with sent, kept:
+        poison = QueueClient.from_connection_string(azurite.connection_string, "sync-later-poison")
+        table = TableClient.from_connection_string(azurite.connection_string, "Poison")
+        with sent, poison, table:
             sent.send_message(text)
             deadline = time.monotonic() + 30
-            found: list[str] = []
-            while not found:
+            found: list[dict[str, Any]] = []
+            while not found or poison.get_queue_properties().approximate_message_count:
                 assert time.monotonic() < deadline
-                with suppress(ResourceNotFoundError):  # the queue is made when it is needed
-                    found = [message.content for message in kept.peek_messages()]
+                with suppress(ResourceNotFoundError):  # the table is made when it is needed
+                    found = [dict(row) for row in table.list_entities()]
                 time.sleep(0.1)
-        assert found == [text]
+        [kept] = found
+        assert kept["body_0"] == text.encode()
+        assert (kept["queue"], kept["error"]) == ("sync-later", "UnreadableMessage")
+        assert (kept["count"], kept["stuck"]) == (1, True)
+
+
+def test_a_bug_ends_the_run_and_the_next_sync_makes_it_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setenv("AzureFunctionsJobHost__extensions__queues__visibilityTimeout", "00:00:00")
+    with Azurite(tmp_path) as azurite, a_gym(azurite, lease_seconds=3) as gym:
+        user, member = gym.join()
+        with monkeypatch.context() as bug:
+            bug.setattr("shared.sync.Sync.run", broken)
+            gym.connect(user, member)
+            failed = gym.wait(user, "failed")
+        assert {one["reason"] for one in failed["resources"]} == {"poisoned", None}
+
+        assert gym.call("POST", "/providers/whoop/sync/", user).status_code == 202
+        assert gym.wait(user)["run"]["state"] == "finished"
+        assert gym.differences(user, member) == []
 
 
 def test_health_answers_on_a_working_app(gym: Gym) -> None:
@@ -183,5 +204,6 @@ def test_health_answers_on_a_working_app(gym: Gym) -> None:
         "settings": "ok",
         "tables": "ok",
         "queues": "ok",
+        "clock": "ok",
         "provider.whoop": "ok",
     }

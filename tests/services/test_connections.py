@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,7 +17,6 @@ from shared.core.model import (
     Lane,
     Page,
     ProviderName,
-    RunId,
     Status,
     UserId,
 )
@@ -32,7 +33,7 @@ from shared.errors import (
     TokenRejected,
     Unavailable,
 )
-from tests.builders import ACCOUNT, NOW, PROVIDER, USER, a_document
+from tests.builders import ACCOUNT, NOW, PROVIDER, USER, a_document, a_record
 from tests.services.world import BROWSER, PROFILE, World
 
 OTHER = "o" * 43
@@ -329,16 +330,37 @@ def test_finishing_waits_as_long_as_the_provider_asks() -> None:
     assert delay >= timedelta(hours=1)
 
 
-def test_finishing_is_given_up_in_the_end() -> None:
+def test_a_profile_that_is_never_answered_costs_nobody_their_connection() -> None:
     world = World()
     world.acme.document = Unavailable("500")
     world.connect()
+    jobs = [world.queue.take()[0][0]]
+    while isinstance(jobs[-1], FinishJob):
+        world.services.run(jobs[-1])
+        jobs.append(world.queue.take()[0][0])
 
-    jobs = world.work()
-
-    assert len(jobs) == backoff.MAX_ATTEMPTS
+    assert [job.attempt for job in jobs[:-1]] == list(range(backoff.MAX_ATTEMPTS))
+    assert world.connection().status is Status.CONNECTED
+    assert world.connection().account is None
     assert not world.connections.any_pending(USER, PROVIDER)
-    assert world.services.overview.status(USER, PROVIDER)["connection"] == {"status": "none"}
+
+
+def test_a_grant_whose_token_ran_out_while_it_waited_is_connected_without_a_profile() -> None:
+    world = World()
+    world.acme.records = [a_record("a", start=NOW - timedelta(days=1))]
+    world.acme.document = RateLimited(NOW + timedelta(hours=3))
+    world.connect()
+    ((job, _),) = world.queue.take()
+    world.at(timedelta(hours=3))
+    world.acme.document = a_document()
+
+    world.services.run(job)
+    world.work()
+
+    assert world.connection().status is Status.CONNECTED
+    assert world.connection().account == ACCOUNT
+    assert world.held() == {"a"}
+    assert world.acme.renewals == 1
 
 
 def test_finishing_what_the_callback_finished_does_nothing() -> None:
@@ -445,29 +467,68 @@ def test_storage_that_fails_while_finishing_is_waited_for(
     assert world.queue.deferred == [(job, FINISH_AFTER)]
 
 
-@pytest.mark.parametrize("crash", ["put", "start", "drop_pending"])
-def test_a_crash_anywhere_while_finishing_is_finished_by_the_job(
-    crash: str, monkeypatch: pytest.MonkeyPatch
+class Died(BaseException):
+    """The process was killed."""
+
+
+@pytest.mark.parametrize("call", range(40))
+def test_a_crash_at_any_call_leaves_a_grant_that_a_job_turns_into_records(
+    call: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World()
+    world.acme.records = [a_record("a", start=NOW - timedelta(days=1))]
     state = world.consent()
+    calls = itertools.count()
 
-    def die(*_: object) -> RunId:
-        raise KeyboardInterrupt
+    def mortal(method: Callable[..., object]) -> Callable[..., object]:
+        def called(*arguments: object, **options: object) -> object:
+            if next(calls) == call:
+                raise Died
+            return method(*arguments, **options)
+
+        return called
 
     with monkeypatch.context() as patch:
-        services = world.services.connections
-        if crash == "start":
-            services = replace(services, on_connected=die)
-        else:
-            patch.setattr(world.connections, crash, die)
-        with pytest.raises(KeyboardInterrupt):
-            services.complete(PROVIDER, state=state, code="code", said="", browser=BROWSER)
+        for port, names in (
+            (world.connections, ("find", "put", "put_pending", "claim_account", "drop_pending")),
+            (world.records, ("head", "put_head", "commit")),
+            (world.queue, ("defer",)),
+        ):
+            for name in names:
+                patch.setattr(port, name, mortal(getattr(port, name)))
+        with suppress(Died):
+            world.answer(state)
+    kept = world.connections.any_pending(USER, PROVIDER)
+    connected = world.connections.find(USER, PROVIDER) is not None
 
     world.work()
-    assert world.connection().status is Status.CONNECTED
+
+    if kept or connected:
+        assert world.connection().status is Status.CONNECTED
+        assert world.held() == {"a"}
+        assert set(world.records.current(world.place(PROFILE))) == {"profile"}
     assert not world.connections.any_pending(USER, PROVIDER)
-    assert world.records.head(world.place()).value.run is not None
+
+
+def test_two_attempts_of_a_new_member_end_under_one_ref() -> None:
+    world = World()
+    world.acme.records = [a_record("a", start=NOW - timedelta(days=1))]
+    world.acme.document = Unavailable("500")
+    world.connect()
+    ((older, _),) = world.queue.take()
+    world.at(timedelta(seconds=1))
+    world.connect()
+    ((newer, _),) = world.queue.take()
+    world.acme.document = a_document()
+    world.services.run(older)
+    ref = world.connection().ref
+
+    world.services.run(newer)
+    world.work()
+
+    assert world.connection().ref == ref
+    assert world.connection().grant.id == newer.grant  # type: ignore[union-attr]
+    assert world.held() == {"a"}
 
 
 def test_finishing_never_writes_an_old_pair_over_a_renewed_one(

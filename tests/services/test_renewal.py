@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.core.model import Claim, Connection, Secret, Status
+from shared.core.model import AccountId, Claim, Connection, Secret, Status
 from shared.errors import (
     Busy,
     GrantDead,
@@ -16,11 +16,13 @@ from shared.errors import (
     ProviderError,
     RateLimited,
     Rejected,
+    StorageDown,
     TokenRejected,
     Unavailable,
+    Unsealable,
 )
 from shared.ports import Etag
-from shared.renewal import CLAIM, YOUNG
+from shared.renewal import CLAIM, TRIES, YOUNG
 from tests.builders import NOW, PROVIDER, USER
 from tests.services.world import World
 
@@ -301,6 +303,75 @@ def test_a_claim_that_another_caller_won_is_left_to_them(
     assert world.acme.renewals == 0
 
 
+def _failing(
+    put: Callable[[Connection, Etag | None], Etag], errors: list[Exception], *, written: bool
+) -> Callable[[Connection, Etag | None], Etag]:
+    """Fail with ``errors`` when new tokens are written, and before that with nothing."""
+
+    def failing(connection: Connection, etag: Etag | None) -> Etag:
+        if connection.claim is not None or not errors:
+            return put(connection, etag)
+        if written:
+            put(connection, etag)
+        raise errors.pop(0)
+
+    return failing
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_new_tokens_are_written_again_to_a_storage_that_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, written: bool
+) -> None:
+    world.at(HOUR)
+    errors: list[Exception] = [StorageDown("away") for _ in range(1 if written else TRIES - 1)]
+    put = world.connections.put
+    monkeypatch.setattr(world.connections, "put", _failing(put, errors, written=written))
+
+    assert use(world) == "access-1"
+    assert use(world) == "access-1"
+    assert world.acme.renewals == 1
+
+
+def test_new_tokens_whose_own_answer_was_lost_are_recognised(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.at(HOUR)
+    put = world.connections.put
+    monkeypatch.setattr(world.connections, "put", _failing(put, [LostRace("412")], written=True))
+
+    assert use(world) == "access-1"
+
+
+def test_new_tokens_that_no_storage_takes_are_reported(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.at(HOUR)
+    errors: list[Exception] = [StorageDown("away") for _ in range(TRIES)]
+    put = world.connections.put
+    monkeypatch.setattr(world.connections, "put", _failing(put, errors, written=False))
+
+    with pytest.raises(StorageDown):
+        use(world)
+
+    assert "renewal.lost" in caplog.text
+    assert world.connection().status is Status.CONNECTED
+
+
+def test_an_account_that_is_noted_under_a_claim_does_not_cost_the_new_tokens(world: World) -> None:
+    world.at(HOUR)
+    renew = world.acme.renew
+
+    def noted(refresh: Secret) -> object:
+        change(world, account=AccountId("another"))
+        return renew(refresh)
+
+    world.acme.renew = noted  # type: ignore[method-assign,assignment]
+
+    assert use(world) == "access-1"
+    assert world.connection().account == "another"
+    assert world.connection().claim is None
+
+
 def test_a_provider_that_keeps_the_refresh_token_keeps_ours(world: World) -> None:
     world.at(HOUR)
     world.acme.refreshes = False
@@ -325,3 +396,33 @@ def test_an_answer_without_scopes_keeps_those_that_were_granted(world: World) ->
 def test_there_is_no_token_without_a_connection(world: World) -> None:
     with pytest.raises(GrantDead):
         world.services.sync.tokens.use(type(world.connection().ref)("nobody"), lambda _: None)
+
+
+def test_nobody_asks_under_a_claim_that_could_end_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.at(HOUR)
+    put = world.connections.put
+
+    def slow(connection: Connection, etag: Etag | None) -> Etag:
+        world.at(CLAIM - timedelta(seconds=10))
+        return put(connection, etag)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.connections, "put", slow)
+        with pytest.raises(Busy):
+            use(world)
+
+    assert world.acme.renewals == 0
+    assert world.connection().claim is None
+    assert use(world) == "access-1"
+
+
+def test_a_key_that_is_missing_leaves_no_claim_behind(world: World) -> None:
+    world.at(HOUR)
+    world.cipher.forget()
+
+    with pytest.raises(Unsealable):
+        use(world)
+
+    assert world.connection().claim is None

@@ -7,6 +7,7 @@ import pytest
 
 from shared.core import backoff
 from shared.core.model import (
+    AccountId,
     ChunkJob,
     Head,
     Known,
@@ -581,3 +582,82 @@ def test_items_that_cannot_be_stored_are_kept_aside_and_the_page_goes_on() -> No
     assert world.held() == {"own"}
     assert {misfit.reason for misfit in world.records.quarantined[PLACE]} == {"foreign_account"}
     assert head(world).progress is Progress.FINISHED
+
+
+def test_records_of_another_account_park_the_connection_and_hold_nothing() -> None:
+    world = connected(0)
+    world.work()
+    held = head(world).held
+    world.acme.scopes = frozenset({"read:sleep", "offline"})
+    world.at(timedelta(hours=1))
+    world.connect()
+    world.acme.script = [a_page([a_record("x", account=AccountId("777"))])]
+
+    world.work()
+
+    assert world.connection().status is Status.PARKED
+    assert world.connection().reason == "different_account"
+    assert head(world).held == held
+    assert world.held() == set()
+
+
+def test_a_page_of_an_old_grant_says_nothing_about_a_new_one() -> None:
+    world = connected(3)
+
+    def reconnected(question: Question | None) -> Page:
+        world.at(timedelta(seconds=1))
+        world.connect()
+        return a_page([a_record("x", account=AccountId("777"))])
+
+    world.acme.script = [reconnected]
+    world.work()
+
+    assert world.connection().status is Status.CONNECTED
+    assert world.held() == {"r0", "r1", "r2"}
+
+
+def test_a_start_that_joins_a_run_starts_what_has_failed_in_it() -> None:
+    world = connected()
+    world.acme.script = [Rejected("400")]
+    world.services.run(world.chunk())
+    assert head(world).progress is Progress.FAILED
+    place = world.place(PROFILE)
+    stored = world.records.head(place)
+    waiting = replace(stored.value, progress=Progress.WAITING, touched_at=world.time)
+    world.records.put_head(place, waiting, stored.etag)
+
+    world.start()
+    world.work()
+
+    assert head(world).run == waiting.run
+    assert head(world).progress is Progress.FINISHED
+    assert head(world).records == 60
+
+
+def test_a_second_copy_of_a_message_does_not_cut_a_pause_short() -> None:
+    world = connected()
+    job = world.chunk()
+    world.acme.script = [RateLimited(NOW + timedelta(hours=1))]
+    world.services.run(job)
+    asked = len(world.acme.asked)
+
+    world.services.run(job)
+
+    assert len(world.acme.asked) == asked
+    assert all(delay >= timedelta(minutes=59) for j, delay in world.queue.deferred if j == job)
+
+
+def test_a_pause_that_cannot_be_noted_is_deferred_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = connected()
+    job = world.chunk()
+    others = list(world.queue.deferred)
+    world.acme.script = [RateLimited(NOW + timedelta(hours=1))]
+
+    def down(*_: object) -> None:
+        raise StorageDown("503")
+
+    monkeypatch.setattr(world.records, "put_head", down)
+    world.services.run(job)
+
+    (sent,) = [entry for entry in world.queue.deferred if entry not in others]
+    assert sent[0] == replace(job, waits=1)

@@ -8,11 +8,14 @@ from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 from shared.adapters.memory import (
+    MemoryBudgets,
     MemoryCipher,
     MemoryConnections,
     MemoryOneTime,
+    MemoryPoison,
     MemoryQueue,
     MemoryRecords,
+    MemorySlots,
 )
 from shared.bootstrap import Ports, Services, wire
 from shared.config import Jwt, Settings, Storage
@@ -21,6 +24,7 @@ from shared.core.model import (
     Connection,
     Job,
     Lane,
+    Limit,
     Page,
     Place,
     ProviderName,
@@ -49,6 +53,7 @@ class Acme:
         Resource(RESOURCE, Shape.COLLECTION, "read:sleep"),
         Resource(PROFILE, Shape.DOCUMENT, "read:profile"),
     )
+    limits: Sequence[Limit] = (Limit(1_000, timedelta(minutes=1)),)
     trouble: Trouble | None = None
     problems: Sequence[str] = ()
 
@@ -137,18 +142,25 @@ class World:
         self.time = NOW
         self.roll = 0.5
         self.once = MemoryOneTime()
+        self.slots = MemorySlots()
+        self.budgets = MemoryBudgets()
         self.connections = MemoryConnections()
         self.records = MemoryRecords()
         self.queue = MemoryQueue()
+        self.poison = MemoryPoison()
         self.cipher = MemoryCipher()
         numbers = itertools.count()
         self.ports = Ports(
             once=self.once,
+            slots=self.slots,
+            budgets=self.budgets,
             connections=self.connections,
             records=self.records,
             queue=self.queue,
+            poison=self.poison,
             cipher=self.cipher,
             clock=lambda: self.time,
+            skew=lambda: timedelta(0),
             dice=lambda: self.roll,
             mint=lambda: f"minted-{next(numbers):036}",
         )

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.model import HISTORY_START, Cursor, Page, Question, Record, ResourceName, Span
+from shared.core.model import (
+    HISTORY_START,
+    Cursor,
+    Limit,
+    Page,
+    Question,
+    Quota,
+    Record,
+    ResourceName,
+    Span,
+)
 from shared.errors import (
     AccountDeactivated,
     CursorRefused,
@@ -277,6 +287,116 @@ class TestPause:
     def test_no_header_makes_it_endless_or_nothing(self, reset: str, after: str) -> None:
         pause = api.pause({"x-ratelimit-reset": reset, "retry-after": after})
         assert timedelta(seconds=1) <= pause <= api.LONGEST_PAUSE
+
+
+MINUTE, DAY = Limit(100, timedelta(seconds=60)), Limit(10_000, timedelta(days=1))
+DOCUMENTED = {
+    "x-ratelimit-limit": "100, 100;window=60, 10000;window=86400",
+    "x-ratelimit-remaining": "98",
+    "x-ratelimit-reset": "3",
+}
+
+
+class TestQuota:
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            pytest.param(
+                {}, Quota((MINUTE, DAY), MINUTE, 98, timedelta(seconds=3)), id="as documented"
+            ),
+            pytest.param(
+                {
+                    "x-ratelimit-limit": "10000, 100;window=60, 10000;window=86400",
+                    "x-ratelimit-remaining": "0",
+                    "x-ratelimit-reset": "86399",
+                },
+                Quota((MINUTE, DAY), DAY, 0, timedelta(seconds=86_399)),
+                id="the day is nearest its end",
+            ),
+            pytest.param(
+                {
+                    "x-ratelimit-limit": "\t100 ,100; window=60,10000;  window=86400 ",
+                    "x-ratelimit-remaining": " 98 ",
+                    "x-ratelimit-reset": "3\t",
+                },
+                Quota((MINUTE, DAY), MINUTE, 98, timedelta(seconds=3)),
+                id="with other spaces",
+            ),
+            pytest.param(
+                {"x-ratelimit-limit": "100, 100;window=60"},
+                Quota((MINUTE,), MINUTE, 98, timedelta(seconds=3)),
+                id="one limit",
+            ),
+            pytest.param(
+                {"x-ratelimit-limit": "100, nonsense, 100;window=60, 10000;window=day"},
+                Quota((MINUTE,), MINUTE, 98, timedelta(seconds=3)),
+                id="some of it makes sense",
+            ),
+            pytest.param(
+                {"x-ratelimit-limit": "7, 7;window=60, 7;window=86400"},
+                Quota(
+                    (Limit(7, timedelta(seconds=60)), Limit(7, timedelta(days=1))),
+                    Limit(7, timedelta(seconds=60)),
+                    98,
+                    timedelta(seconds=3),
+                ),
+                id="the same count twice",
+            ),
+        ],
+    )
+    def test_it_is_what_whoop_says(self, changes: dict[str, str], expected: Quota) -> None:
+        assert api.quota(DOCUMENTED | changes) == expected
+
+    @pytest.mark.parametrize("name", DOCUMENTED)
+    @pytest.mark.parametrize("value", [None, "", " ", "nonsense", "-1", "1.5", "٣", "9" * 5_000])
+    def test_without_one_of_the_three_it_says_nothing(self, name: str, value: str | None) -> None:
+        headers = {**DOCUMENTED, name: value}
+        assert api.quota({key: one for key, one in headers.items() if one is not None}) is None
+
+    @pytest.mark.parametrize(
+        "limit",
+        [
+            pytest.param("100", id="no windows"),
+            pytest.param("100, 200;window=60", id="the nearest has no window"),
+            pytest.param("100;window=60, 10000;window=86400", id="no nearest"),
+            pytest.param("0, 0;window=60", id="nothing at all"),
+            pytest.param("100, 100;window=0", id="a window of nothing"),
+            pytest.param("100, 100;window=", id="no length"),
+            pytest.param("100, 100;w=60", id="another name"),
+            pytest.param("100, 100;window=٦٠", id="Arabic digits"),
+            pytest.param("１００, １００;window=60", id="wide digits"),  # noqa: RUF001
+            pytest.param(f"100, 100;window={'9' * 5_000}", id="more than Python reads"),
+            pytest.param("100 100;window=60", id="without commas"),
+        ],
+    )
+    def test_limits_that_make_no_sense_are_none(self, limit: str) -> None:
+        assert api.quota({**DOCUMENTED, "x-ratelimit-limit": limit}) is None
+
+    def test_no_header_says_nothing(self) -> None:
+        assert api.quota({}) is None
+
+    @given(
+        st.text() | st.from_regex(r"\d{1,12}(, \d{1,12};window=\d{1,12}){0,3}", fullmatch=True),
+        st.text() | st.from_regex(r"\d{1,12}", fullmatch=True),
+        st.text() | st.from_regex(r"\d{1,12}", fullmatch=True),
+    )
+    @settings(database=None, deadline=None)
+    def test_whatever_is_sent_is_a_quota_or_none(
+        self, limit: str, remaining: str, reset: str
+    ) -> None:
+        quota = api.quota(
+            {
+                "x-ratelimit-limit": limit,
+                "x-ratelimit-remaining": remaining,
+                "x-ratelimit-reset": reset,
+            }
+        )
+        assert quota is None or (
+            quota.nearest in quota.limits
+            and all(one.count > 0 and one.window > timedelta(0) for one in quota.limits)
+            and quota.remaining >= 0
+            and quota.reset >= timedelta(0)
+        )
 
 
 ODD = st.recursive(

@@ -18,8 +18,19 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from shared.core.model import HISTORY_START, Cursor, Question, ResourceName, Secret, Span
+from shared.core.model import (
+    HISTORY_START,
+    Cursor,
+    Limit,
+    Page,
+    Question,
+    Quota,
+    ResourceName,
+    Secret,
+    Span,
+)
 from shared.errors import ProviderError, RateLimited, TokenRejected, Unavailable
+from shared.provider import Grant
 from whoop import client, config
 from whoop.client import Client
 from whoop.resources import FACTS
@@ -535,6 +546,22 @@ class TestAnswers:
                 error = refused(lambda call=call: call(a_client(server.url)))  # type: ignore[misc]
                 assert isinstance(error, RateLimited)
                 assert error.retry_at == NOW + timedelta(seconds=3)
+
+    @every_call
+    def test_what_whoop_says_of_the_limits_comes_along(
+        self, call: Callable[[Client], Page | Grant]
+    ) -> None:
+        body = TOKENS[:-1] + b',"records":[]}'
+        limits = "X-RateLimit-Limit: 100, 100;window=60, 10000;window=86400"
+        left = "x-ratelimit-remaining: 98"
+        with serving(answer(body, "200 OK", limits, left, "X-RATELIMIT-RESET: 3")) as server:
+            told = call(a_client(server.url))
+        with serving(answer(body)) as server:
+            untold = call(a_client(server.url))
+
+        minute, day = Limit(100, timedelta(minutes=1)), Limit(10_000, timedelta(days=1))
+        assert told.quota == Quota((minute, day), minute, 98, timedelta(seconds=3))
+        assert untold.quota is None
 
     @every_call
     @pytest.mark.parametrize("behaviour", BROKEN.values(), ids=BROKEN.keys())

@@ -1,8 +1,9 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from shared.core.model import Secret
+from shared.core.model import Limit, Secret
 from shared.provider import Trouble
 from whoop import config
 from whoop.resources import SCOPES
@@ -39,6 +40,7 @@ def test_three_settings_are_enough() -> None:
         ),
         api_url="https://api.prod.whoop.com/developer",
         oauth_url="https://api.prod.whoop.com/oauth/oauth2",
+        limits=(Limit(100, timedelta(minutes=1)), Limit(10_000, timedelta(days=1))),
         trouble=None,
         problems=(),
     )
@@ -187,6 +189,35 @@ def test_a_scope_that_whoop_does_not_know_is_a_mistake(scope: str, unknown: str)
     bad = read(WHOOP_SCOPE=scope)
     assert bad.trouble is Trouble.MISCONFIGURED
     assert bad.problems == (f"WHOOP_SCOPE has scopes that WHOOP does not know: {unknown}",)
+
+
+QUOTA = {"WHOOP_REQUESTS_PER_MINUTE": 0, "WHOOP_REQUESTS_PER_DAY": 1}
+
+
+@pytest.mark.parametrize("value", ["", "  ", "1", " 250 ", "9999999"])
+@pytest.mark.parametrize("name", QUOTA)
+def test_the_quota_is_what_whoop_granted(name: str, value: str) -> None:
+    good = read(**{name: value})
+    usual = read().limits
+    expected = [limit.count for limit in usual]
+    if value.strip():
+        expected[QUOTA[name]] = int(value)
+    assert good.problems == ()
+    assert [limit.count for limit in good.limits] == expected
+    assert [limit.window for limit in good.limits] == [limit.window for limit in usual]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0", "000", "-1", "+5", "1.5", "1e3", "1_000", "1,000", "ten", "100/min", "10000000", "٣"],
+)
+@pytest.mark.parametrize("name", QUOTA)
+def test_a_quota_that_is_no_count_is_a_mistake(name: str, value: str) -> None:
+    bad = read(**{name: value})
+    assert bad.trouble is Trouble.MISCONFIGURED
+    assert bad.problems == (f"{name} must be a whole number from 1 to 9999999",)
+    # Nothing is sent with it; but what reads it must not divide by nothing.
+    assert all(limit.count >= 1 for limit in bad.limits)
 
 
 @pytest.mark.parametrize(

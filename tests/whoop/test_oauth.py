@@ -40,7 +40,7 @@ def a_grant(**changes: Any) -> bytes:
 
 
 def redeem(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Grant:
-    return oauth.decipher(status, headers or {}, body, now=NOW, config=CONFIG)
+    return oauth.decipher(status, headers or {}, body, now=NOW)
 
 
 def refuse(status: int, body: bytes, headers: dict[str, str] | None = None) -> ProviderError:
@@ -153,8 +153,18 @@ class TestGrant:
         assert grant.access == grant.refresh == Secret(token)
 
     @pytest.mark.parametrize("scope", [..., None, "", " ", 7, ["read:sleep"]])
-    def test_an_omitted_scope_is_the_one_that_was_asked_for(self, scope: Any) -> None:
-        assert redeem(a_grant(scope=scope)).scopes == {*SCOPES, "offline"}
+    def test_a_scope_that_a_code_s_answer_omits_is_the_one_that_was_asked_for(
+        self, scope: Any
+    ) -> None:
+        grant = redeem(a_grant(scope=scope))
+
+        assert grant.scopes == frozenset()
+        assert oauth.first(grant, CONFIG).scopes == {*SCOPES, "offline"}
+
+    def test_a_scope_that_was_granted_is_not_made_larger(self) -> None:
+        grant = redeem(a_grant(scope="read:sleep offline"))
+
+        assert oauth.first(grant, CONFIG) == grant
 
     @pytest.mark.parametrize(
         ("scope", "scopes"),

@@ -116,7 +116,7 @@ class Sample:
 
     def decipher(self, cursor: Cursor | None = None) -> Page | Grant:
         if self.case.startswith("token-"):
-            return oauth.decipher(self.status, self.headers, self.body, now=NOW, config=CONFIG)
+            return oauth.decipher(self.status, self.headers, self.body, now=NOW)
         text = api.decipher(self.status, self.headers, self.body, now=NOW, cursor=cursor)
         facts = next(facts for name, facts in RESOURCES.items() if self.case.startswith(name))
         return api.page(text, facts) if facts.id_field else api.document(text, facts)

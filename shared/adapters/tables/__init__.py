@@ -6,10 +6,13 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import (
+    ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
     ResourceModifiedError,
@@ -19,8 +22,10 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import TableClient, TableServiceClient, UpdateMode
 
+from shared.adapters.clock import StorageClock
 from shared.adapters.identity import credential
 from shared.config import Storage
+from shared.core.keys import instant
 from shared.errors import LostRace, StorageDown
 from shared.ports import Etag
 
@@ -39,10 +44,14 @@ CONFLICT = frozenset({404, 409, 412})
 
 
 class Tables:
-    """Hands out tables; each is created when it is first used."""
+    """Hands out tables; each is created when it is first used.  Tells ``clock`` every date."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, clock: StorageClock | None = None) -> None:
         quiet_sdk()
+        self._options = dict(OPTIONS)
+        if clock is not None:
+            self._options["raw_request_hook"] = clock.on_request
+            self._options["raw_response_hook"] = clock.on_response
         self._storage = storage
         self._lock = threading.Lock()
         self._service: TableServiceClient | None = None
@@ -70,13 +79,13 @@ class Tables:
         if self._service is None:
             if self._storage.connection_string is not None:
                 self._service = TableServiceClient.from_connection_string(
-                    self._storage.connection_string.reveal(), **OPTIONS
+                    self._storage.connection_string.reveal(), **self._options
                 )
             else:
                 self._service = TableServiceClient(
                     self._storage.table_url,
                     credential=credential(self._storage.client_id),
-                    **OPTIONS,
+                    **self._options,
                 )
         return self._service
 
@@ -98,6 +107,10 @@ def storage_errors() -> Iterator[None]:
         raise LostRace(f"storage answered {error.status_code}") from error
     except (ServiceRequestError, ServiceResponseError) as error:
         raise StorageDown("storage does not answer") from error
+    except ClientAuthenticationError as error:
+        if error.status_code is None:  # no answer of storage's: our identity could not be had
+            raise StorageDown("the app's identity is not available") from error
+        raise
     except HttpResponseError as error:
         if error.status_code in CONFLICT:
             raise LostRace(f"storage answered {error.status_code}") from error
@@ -129,3 +142,21 @@ def write(table: TableClient, entity: Mapping[str, Any], etag: Etag | None) -> E
                 match_condition=MatchConditions.IfNotModified,
             )
     return Etag(answer["etag"])
+
+
+def sweep(table: TableClient, condition: str, before: datetime, *, most: int) -> int:
+    """Delete up to ``most`` rows that ``condition`` finds; return how many.
+
+    ``@before`` in it stands for ``before``.  Only for rows that nobody writes any more.
+    """
+    with storage_errors():
+        rows = table.query_entities(
+            condition,
+            parameters={"before": instant(before)},
+            select=["PartitionKey", "RowKey"],
+        )
+        swept = 0
+        for row in islice(rows, most):
+            table.delete_entity(row["PartitionKey"], row["RowKey"])
+            swept += 1
+    return swept

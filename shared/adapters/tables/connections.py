@@ -2,7 +2,8 @@
 
     Connections   user        | provider                    the connection, its tokens sealed
                   user        | provider|pending|grant      a grant that is not yet a connection
-    Refs          ref         | ref                         whose connection it is
+    Refs          ref         | ref                         whose connection it is, how far each
+                                                            resource is held
     Accounts      provider|account | account                whose account it is
 
 Connection and tokens are one row, so that parking, renewing and reconnecting are one
@@ -11,11 +12,13 @@ compare-and-set each, and a job reads both at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from azure.core.exceptions import AzureError
+from azure.data.tables import UpdateMode
 
 from shared.adapters.tables import Tables, read, storage_errors, write
 from shared.core.keys import escape, instant
@@ -24,9 +27,11 @@ from shared.core.model import (
     Claim,
     Connection,
     GrantId,
+    Listed,
     Pending,
     ProviderName,
     Ref,
+    ResourceName,
     Sealed,
     SealedGrant,
     Status,
@@ -34,12 +39,12 @@ from shared.core.model import (
 )
 from shared.core.times import parse
 from shared.errors import LostRace, StorageDown
-from shared.ports import Etag, Stored
+from shared.ports import CLAIM_LIFE, Etag, Stored
 
 CONNECTIONS, REFS, ACCOUNTS = "Connections", "Refs", "Accounts"
-#: Longer than any callback takes to get from the claim to the connection.
-CLAIM_LIFE = timedelta(minutes=10)
 TRIES = 4
+#: What the columns are called that say how far a resource is held.
+HELD = "held_"
 
 
 class TableConnections:
@@ -78,6 +83,34 @@ class TableConnections:
             **_grant_columns(connection.grant),
         }
         return write(self._tables.open(CONNECTIONS), row, etag)
+
+    def touch(self, ref: Ref, resource: ResourceName, held_end: datetime) -> None:
+        """Merge one column into the ref's row.
+
+        Without an ETag: the resources of a connection finish side by side, each with a column
+        of its own.  An update and no upsert: a ref that is gone must not come back.
+        """
+        row = {"PartitionKey": ref, "RowKey": "ref", f"{HELD}{resource}": instant(held_end)}
+        with suppress(LostRace), storage_errors():
+            self._tables.open(REFS).update_entity(row, mode=UpdateMode.MERGE)
+
+    def listed(self, ref: Ref) -> Listed | None:
+        """Return a connection as a list has it."""
+        row = read(self._tables.open(REFS), escape(ref), "ref")
+        return None if row is None else _listed(row)
+
+    def everyone(self, after: Ref | None = None) -> Iterator[Listed]:
+        """List the refs: the service answers with up to 1,000 at a time, in order.
+
+        Every column, because only the providers know which resources there are; the rows are
+        short.
+        """
+        with storage_errors():
+            rows = self._tables.open(REFS).query_entities(
+                "PartitionKey gt @after", parameters={"after": after or ""}
+            )
+            for row in rows:
+                yield _listed(row)
 
     def put_pending(self, pending: Pending) -> None:
         """Keep a grant, the ref that leads to it first."""
@@ -137,8 +170,12 @@ class TableConnections:
         for _ in range(TRIES):
             claimed = read(table, row["PartitionKey"], row["RowKey"])
             if claimed is not None:
+                # One's own claim is made again until a connection holds it, lest it grows old
+                # while somebody waits to take it over.
                 owner = UserId(claimed["user"])
-                if owner == user or not self._abandoned(claimed, provider, account, now):
+                if self._held(owner, provider, account):
+                    return owner
+                if owner != user and now <= parse(claimed["claimed_at"]) + CLAIM_LIFE:
                     return owner
             try:
                 write(table, row, None if claimed is None else Etag(claimed["etag"]))
@@ -157,12 +194,9 @@ class TableConnections:
             return False
         return True
 
-    def _abandoned(
-        self, claimed: Mapping[str, Any], provider: ProviderName, account: AccountId, now: datetime
-    ) -> bool:
-        stored = self.find(UserId(claimed["user"]), provider)
-        held = stored is not None and stored.value.account == account
-        return not held and parse(claimed["claimed_at"]) + CLAIM_LIFE < now
+    def _held(self, owner: UserId, provider: ProviderName, account: AccountId) -> bool:
+        stored = self.find(owner, provider)
+        return stored is not None and stored.value.account == account
 
     def _owner(self, ref: Ref) -> tuple[UserId, ProviderName] | None:
         row = read(self._tables.open(REFS), escape(ref), "ref")
@@ -171,11 +205,17 @@ class TableConnections:
     def _put_ref(self, ref: Ref, user: UserId, provider: ProviderName) -> None:
         row = {"PartitionKey": ref, "RowKey": "ref", "user": user, "provider": provider}
         with storage_errors():
-            self._tables.open(REFS).upsert_entity(row)
+            # Merged: what the row says of the resources stays.
+            self._tables.open(REFS).upsert_entity(row, mode=UpdateMode.MERGE)
 
 
 def _pending_row(provider: ProviderName, grant: GrantId) -> str:
     return f"{escape(provider)}|pending|{grant}"
+
+
+def _listed(row: Mapping[str, Any]) -> Listed:
+    held = [parse(value) for name, value in row.items() if name.startswith(HELD)]
+    return Listed(Ref(row["PartitionKey"]), ProviderName(row["provider"]), min(held, default=None))
 
 
 def _grant_columns(grant: SealedGrant) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from shared.adapters.tables import Tables, read, write
+from datetime import datetime
+
+from shared.adapters.tables import Tables, read, sweep, write
 from shared.core.keys import instant
 from shared.core.model import ProviderName, UserId
 from shared.core.times import parse
@@ -45,6 +47,10 @@ class TableOneTime:
             raise LostRace("it was used before")
         row = self._row(kind, fingerprint, stored.value, used=True)
         write(self._tables.open(TABLE), row, etag)
+
+    def drop_expired(self, before: datetime, *, most: int) -> int:
+        """Delete what has expired: nobody can race for that any more."""
+        return sweep(self._tables.open(TABLE), "expires_at lt @before", before, most=most)
 
     @staticmethod
     def _row(kind: str, fingerprint: str, once: OneTime, *, used: bool) -> dict[str, str | bool]:
