@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -12,6 +12,7 @@ from shared.core.model import (
     Head,
     Known,
     Lane,
+    Limit,
     Page,
     Place,
     Progress,
@@ -20,6 +21,7 @@ from shared.core.model import (
     RecordId,
     ResourceName,
     RunId,
+    Secret,
     Span,
     Status,
 )
@@ -661,3 +663,41 @@ def test_a_pause_that_cannot_be_noted_is_deferred_once(monkeypatch: pytest.Monke
 
     (sent,) = [entry for entry in world.queue.deferred if entry not in others]
     assert sent[0] == replace(job, waits=1)
+
+
+def test_a_long_history_is_parked_over_the_days_quota_and_still_ends_whole() -> None:
+    world = World(days=0)
+    world.acme.limits = (Limit(1_000, timedelta(minutes=1)), Limit(25, timedelta(days=1)))
+    world.acme.records = records(25 * 60)
+    times: list[datetime] = []
+    fetch = world.acme.fetch
+
+    def timed(access: Secret, resource: ResourceName, question: Question | None) -> Page:
+        times.append(world.time)
+        return fetch(access, resource, question)
+
+    world.acme.fetch = timed  # type: ignore[method-assign]
+    world.connect()
+
+    world.work(limit=1_000)
+
+    assert len(world.held()) == 25 * 60
+    assert head(world).progress is Progress.FINISHED
+    assert len(times) == 61
+    for first in times:
+        assert sum(first <= at < first + timedelta(days=1) for at in times) <= 25
+
+
+def test_a_spent_day_is_told_with_the_time_when_it_goes_on() -> None:
+    world = World(days=0)
+    world.acme.limits = (Limit(10, timedelta(days=1)),)
+    world.acme.records = records(25 * 20)
+    world.connect()
+    while head(world).progress is not Progress.WAITING:
+        world.services.run(world.chunk())
+
+    status = world.services.overview.status(world.connection().user, world.connection().provider)
+
+    assert status["run"]["state"] == "waiting"
+    assert status["resources"][0]["reason"] == "out_of_budget"
+    assert status["resources"][0]["retry_at"] > "2026-04-01T12:00"
