@@ -76,7 +76,8 @@ def test_a_host_that_dies_with_a_new_token_is_reported_and_signs_out_only_with_w
     fatal = {
         sabotage.DIE: "whoop.client:Client.renew",
         sabotage.DIE_MARK: str(mark),
-        sabotage.SET: f"{SOON} shared.renewal:YOUNG=0 shared.renewal:CLAIM=4",
+        sabotage.SET: f"{SOON} shared.renewal:YOUNG=0 shared.renewal:CLAIM=4"
+        " shared.renewal:LONGEST_CALL=1",
     }
     with a_plant(tmp_path) as plant:
         plant.start(fatal, fatal)
@@ -110,7 +111,8 @@ def test_a_host_that_dies_with_a_new_token_is_healed_where_whoop_still_takes_the
     fatal = {
         sabotage.DIE: "shared.renewal:Tokens._claim",
         sabotage.DIE_MARK: str(mark),
-        sabotage.SET: f"{SOON} shared.renewal:YOUNG=0 shared.renewal:CLAIM=4",
+        sabotage.SET: f"{SOON} shared.renewal:YOUNG=0 shared.renewal:CLAIM=4"
+        " shared.renewal:LONGEST_CALL=1",
     }
     with a_plant(tmp_path) as plant:
         plant.start(fatal, fatal)
