@@ -32,6 +32,12 @@ MINUTE = timedelta(minutes=1)
             id="a provider that repeats itself doubles the floor",
         ),
         pytest.param(
+            replace(JOB, waits=6),
+            errors.OutOfBudget(NOW + MINUTE),
+            Retry(replace(JOB, waits=6), NOW + timedelta(seconds=60.25), "out_of_budget"),
+            id="a spent budget is waited for as it says, and no longer each time",
+        ),
+        pytest.param(
             FINISH,
             errors.RateLimited(NOW + MINUTE),
             Retry(replace(FINISH, waits=1), NOW + timedelta(seconds=60.5), "rate_limited"),
@@ -113,7 +119,8 @@ MINUTE = timedelta(minutes=1)
 def test_recover(
     job: Job, error: errors.ProviderError | errors.Busy | errors.Unsealable, expected: Recovery
 ) -> None:
-    assert recover(job, error, now=NOW, roll=0.5) == expected
+    roll = 0.25 if isinstance(error, errors.OutOfBudget) else 0.5
+    assert recover(job, error, now=NOW, roll=roll) == expected
 
 
 @pytest.mark.parametrize("roll", [0.0, 0.999])

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from shared.core.days import mark
-from shared.core.model import AccountId, Head, Known, Misfit, Page, Record, RecordId
+from shared.core.model import AccountId, Head, Known, Lane, Misfit, Page, Record, RecordId, RunId
 from shared.core.settle import HEAD_WIRE, Settlement, settle
 from shared.core.sizes import ENVELOPE, ROW, ROWS, WIRE, on_the_wire
 from tests.builders import ACCOUNT, NOW, a_document, a_head, a_page, a_record, day
@@ -210,8 +210,10 @@ def test_misfits_of_the_answer_are_kept_too() -> None:
 
 def test_a_page_that_exceeds_a_transaction_is_written_in_several() -> None:
     heavy = [replace(a_record(f"r{n}", start="03-20"), body="x" * 400_000) for n in range(20)]
+    before = replace(BEFORE, run=RunId("older"), lane=Lane.NIGHTLY, writer="somebody")
+    after = replace(AFTER, writer="me")
 
-    result = settled(a_page(heavy))
+    result = settle(before, after, a_page(heavy), {}, account=ACCOUNT, now=NOW)
 
     heads = [transaction.head for transaction in result.transactions]
     sizes = [len(transaction.versions) for transaction in result.transactions]
@@ -220,6 +222,9 @@ def test_a_page_that_exceeds_a_transaction_is_written_in_several() -> None:
     # All but the last leave the walk where it was, and count exactly what is written.
     for number, head in enumerate(heads[:-1], start=1):
         assert head.reached is BEFORE.reached
+        # And they are ours: whoever loses the answer to one has to recognise it.
+        assert (head.run, head.lane) == (after.run, after.lane)
+        assert (head.writer, head.touched_at) == ("me", NOW)
         assert head.seq == head.records == head.versions == sum(sizes[:number])
     assert heads[-1].reached == AFTER.reached
     assert heads[-1].seq == heads[-1].records == 20
