@@ -21,13 +21,11 @@ class Fields(TypedDict, total=False):
     resource: str
     run: str
     lane: str
-    grant: str
     reason: str
     error: str
     problems: list[str]
     queue: str
     redeferred: int
-    attempt: int
     retry_at: str
     requests: int
     new: int

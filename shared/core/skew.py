@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 TICK = timedelta(seconds=1)
-ZERO = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)

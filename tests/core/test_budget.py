@@ -195,6 +195,23 @@ def test_limits_that_change_keep_what_was_spent() -> None:
     assert settle_limits(budget, LIMITS) is budget
 
 
+def test_a_spent_limit_has_nothing_left() -> None:
+    budget, _ = spend(fresh(LIMITS), Lane.AUTH, 100, NOW)
+
+    assert left(budget, NOW) == [0, 9_900]
+
+
+def test_limits_that_change_keep_each_windows_own_count() -> None:
+    budget, _ = spend(fresh(LIMITS), Lane.AUTH, 30, NOW)
+    budget, _ = spend(budget, Lane.AUTH, 4, NOW + 2 * MINUTE)
+    budget, _ = spend(budget, Lane.AUTH, 6, NOW + 2 * MINUTE + SECOND)
+
+    # Ten times the window, so that two of its buckets become one.
+    wider = settle_limits(budget, [Limit(40, 10 * MINUTE), Limit(100, DAY)])
+
+    assert left(wider, NOW + 3 * MINUTE) == [30, 60]
+
+
 def test_settings_that_change_hold_for_a_stored_budget() -> None:
     budget, _ = spend(fresh(LIMITS), Lane.AUTH, 30, NOW)
 
