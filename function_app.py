@@ -164,6 +164,12 @@ def sync_later(msg: func.QueueMessage) -> None:
     services().attempt(msg.get_body(), msg.dequeue_count or 1)
 
 
+@app.queue_trigger(arg_name="msg", queue_name="sync-events", connection="DataStorage")
+def sync_events(msg: func.QueueMessage) -> None:
+    """Look at a record that a provider has told us of."""
+    services().attempt(msg.get_body(), msg.dequeue_count or 1)
+
+
 @app.queue_trigger(arg_name="msg", queue_name="sync-now-poison", connection="DataStorage")
 def sync_now_poison(msg: func.QueueMessage) -> None:
     """Keep a message that the host has taken out of ``sync-now``, after five tries."""
@@ -174,6 +180,12 @@ def sync_now_poison(msg: func.QueueMessage) -> None:
 def sync_later_poison(msg: func.QueueMessage) -> None:
     """Keep a message that the host has taken out of ``sync-later``, after five tries."""
     services().poison.receive(msg.get_body(), "sync-later")
+
+
+@app.queue_trigger(arg_name="msg", queue_name="sync-events-poison", connection="DataStorage")
+def sync_events_poison(msg: func.QueueMessage) -> None:
+    """Keep a message that the host has taken out of ``sync-events``, after five tries."""
+    services().poison.receive(msg.get_body(), "sync-events")
 
 
 @app.timer_trigger(

@@ -14,6 +14,7 @@ from shared.core.model import (
     ProviderName,
     Question,
     Quota,
+    RecordId,
     ResourceName,
     Secret,
 )
@@ -118,4 +119,8 @@ class Provider(Protocol):
 
     def fetch(self, access: Secret, resource: ResourceName, question: Question | None) -> Page:
         """Ask for one page of a collection, or for a document when ``question`` is None."""
+        ...
+
+    def fetch_one(self, access: Secret, resource: ResourceName, record: RecordId) -> Page:
+        """Ask for one record of a collection by its id; ``NotThere`` when there is none."""
         ...

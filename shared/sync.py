@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,13 +13,13 @@ from shared.core.model import (
     ACTIVE,
     ChunkJob,
     Connection,
+    Deletion,
     Head,
     Lane,
     Page,
     Place,
     Progress,
     ProviderName,
-    Question,
     ResourceName,
     RunId,
     Secret,
@@ -28,7 +28,8 @@ from shared.core.model import (
     Status,
 )
 from shared.core.plan import document_due, goal, lane_after
-from shared.core.recover import Rewalk, Stop, recover
+from shared.core.recent import ABSENT
+from shared.core.recover import Retry, Rewalk, Stop, recover
 from shared.core.settle import settle
 from shared.errors import (
     Busy,
@@ -37,6 +38,7 @@ from shared.errors import (
     NotConnected,
     NotThere,
     ProviderError,
+    Rejected,
     ScopeMissing,
     StorageDown,
     Unavailable,
@@ -69,6 +71,8 @@ STORAGE_PAUSE = timedelta(seconds=10)
 EARLY = timedelta(seconds=1)
 #: Lost races in a row before giving way.
 TRIES = 4
+#: The same against those who write a record beside a run: it waits for none of them.
+RIVALS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,10 @@ class Sync:
         now = self.clock()
         for _ in range(TRIES):
             stored = self.records.head(place)
+            answer = Answer(page, now)
             after = walk.turn_document(stored.value, now=now)
             try:
-                keep(self.records, place, stored, after, page, connection=connection, now=now)
+                keep(self.records, place, stored, after, answer, connection=connection, now=now)
             except LostRace:
                 continue
             return
@@ -273,7 +278,7 @@ class _Slice:
             self._read_document()
         else:
             while self.head.progress in ACTIVE:
-                self._read_page()
+                self._read_page() if self.head.window is not None else self._check()
                 lane = lane_after(self.job.lane, self.requests)
                 if self.sync.clock() - self.began >= SLICE or lane is not self.job.lane:
                     break
@@ -290,7 +295,7 @@ class _Slice:
         decision = recover(self._alive(self.job), error, now=now, roll=self.sync.dice())
         if isinstance(decision, Rewalk):
             try:
-                self._put(walk.rewalk(self.head))
+                self._put(walk.rewalk)
             except Unavailable as stuck:
                 self.mend(stuck)
                 return
@@ -298,69 +303,106 @@ class _Slice:
             self._tell("walk.restarted")
             return
         if isinstance(decision, Stop):
-            self._put(_stopped(self.head, decision, now))
+            self._put(lambda head: _stopped(head, decision, now))
             self._tell("run.stopped")
             return
         # Message before note: without the message the run would stand still, and without the
         # note only the status lacks its reason.  Hence the note must not fail the job either:
         # it would be deferred a second time.
         self.sync.queue.defer(decision.job, decision.at - now)
-        waiting = replace(
-            self.head,
-            progress=Progress.WAITING,
-            reason=decision.reason,
-            retry_at=decision.at,
-            touched_at=now,
-        )
         with suppress(StorageDown):
-            self._put(waiting)
+            self._put(lambda head: _waiting(head, decision, now))
         self._tell("job.deferred")
 
     def _read_page(self) -> None:
-        asked = walk.question(self.head)
-        page = self._fetch(asked)
-        self._identify(page)
-        self._keep(walk.turn(self.head, page, now=self.sync.clock()), page)
+        answer = self._ask(
+            lambda access: self.provider.fetch(
+                access, self.place.resource, walk.question(self.head)
+            )
+        )
+        self._identify(answer.page)
+        now = self.sync.clock()
+        absent = walk.doubtful(self.head, answer.page, now=now)
+        if absent > ABSENT:
+            alarm("records.absent", ref=self.job.ref, resource=self.place.resource,
+                  run=self.job.run, skipped=absent)  # fmt: skip
+        self._keep(lambda head: walk.turn(head, answer.page, now=now), answer)
 
     def _read_document(self) -> None:
         try:
-            page = self._fetch(None)
+            answer = self._ask(
+                lambda access: self.provider.fetch(access, self.place.resource, None)
+            )
         except NotThere:
-            page = Page(())  # the member has no such document yet
-        self._identify(page)
-        self._keep(walk.turn_document(self.head, now=self.sync.clock()), page)
+            # The member has no such document yet.
+            answer = Answer(Page(()), self.sync.clock())
+        self._identify(answer.page)
+        now = self.sync.clock()
+        self._keep(lambda head: walk.turn_document(head, now=now), answer)
 
-    def _fetch(self, asked: Question | None) -> Page:
+    def _check(self) -> None:
+        """Ask for one record that was not listed where it should be, or that is not settled."""
+        record = self.head.checks[0]
+        asked = self.sync.clock()
+        try:
+            answer = self._ask(
+                lambda access: self.provider.fetch_one(access, self.place.resource, record)
+            )
+        except NotThere:
+            answer = Answer(Page(()), asked, (Deletion(record, asked, "not_found"),))
+        except Rejected:
+            # It would be the same every night.
+            alarm("record.rejected", ref=self.job.ref, resource=self.place.resource)
+            answer = Answer(Page(()), asked)
+        now = self.sync.clock()
+        self._keep(lambda head: walk.turn_check(head, record, answer.page, now=now), answer)
+
+    def _ask(self, fetch: Callable[[Secret], Page]) -> Answer:
+        asked = self.sync.clock()
+
         def ask(access: Secret) -> Page:
+            nonlocal asked
+            asked = self.sync.clock()
             self.requests += 1
-            return self.provider.fetch(access, self.place.resource, asked)
+            return fetch(access)
 
         # A token first, then the reservation: a renewal takes its own.
-        return self.sync.tokens.use(
+        page = self.sync.tokens.use(
             self.job.ref,
             lambda access: self.sync.spending.send(
                 self.provider, self.job.lane, lambda: ask(access)
             ),
         )
+        return Answer(page, asked)
 
-    def _keep(self, after: Head, page: Page) -> None:
-        try:
-            self.head, self.etag, outcome = keep(
-                self.sync.records,
-                self.place,
-                Stored(self.head, self.etag),
-                replace(after, writer=self.writer),
-                page,
-                connection=self.connection,
-                now=self.sync.clock(),
-            )
-        except LostRace:
-            self._recognise()
+    def _keep(self, change: Callable[[Head], Head], answer: Answer) -> None:
+        """Write what an answer brought, and the progress that it makes.
+
+        Somebody may have written a record of this resource meanwhile, because the provider told
+        of it.  As long as the walk itself is where it was, the answer counts on top of that.
+        """
+        place = self.head
+        for _ in range(RIVALS):
+            try:
+                self.head, self.etag, outcome = keep(
+                    self.sync.records,
+                    self.place,
+                    Stored(self.head, self.etag),
+                    replace(change(self.head), writer=self.writer),
+                    answer,
+                    connection=self.connection,
+                    now=self.sync.clock(),
+                )
+            except LostRace:
+                if self._recognise(place):
+                    return
+                continue
+            self.kept += 1
+            self.new += outcome.new
+            self.unchanged += outcome.unchanged
+            self.misfits += outcome.misfits
             return
-        self.kept += 1
-        self.new += outcome.new
-        self.unchanged += outcome.unchanged
-        self.misfits += outcome.misfits
+        raise StorageDown("the head of this resource changes too often")
 
     def _identify(self, page: Page) -> None:
         accounts = [record.account for record in page.records if record.account is not None]
@@ -381,25 +423,36 @@ class _Slice:
         """Forget the failures before this slice if it got any further."""
         return replace(job, attempt=0, waits=0) if self.kept else job
 
-    def _put(self, head: Head) -> None:
-        mine = replace(head, writer=self.writer)
-        try:
-            self.etag = self.sync.records.put_head(self.place, mine, self.etag)
-        except LostRace:
-            self._recognise()
-        else:
+    def _put(self, change: Callable[[Head], Head]) -> None:
+        place = self.head
+        for _ in range(RIVALS):
+            mine = replace(change(self.head), writer=self.writer)
+            try:
+                self.etag = self.sync.records.put_head(self.place, mine, self.etag)
+            except LostRace:
+                if self._recognise(place):
+                    return
+                continue
             self.head = mine
+            return
+        raise StorageDown("the head of this resource changes too often")
 
-    def _recognise(self) -> None:
-        """Go on from our own write, if it was that which stood in our way.
+    def _recognise(self, place: Head) -> bool:
+        """Take the head that stood in our way; say whether it was our own write.
 
         When the answer to a write is lost, the storage client writes again and is refused by
-        its own first try.  Taking that for another worker would leave the run to nobody.
+        its own first try.  Taking that for another worker would leave the run to nobody.  Where
+        the walk is still at ``place`` and no other worker has signed, only a record was written
+        beside it.  Raises ``LostRace`` where somebody else carries the run on.
         """
         stored = self.sync.records.head(self.place)
-        if stored.value.writer != self.writer:
+        if stored.value.writer not in {place.writer, self.writer}:
             raise LostRace("another worker wrote this head")
+        beside = walk.same_place(stored.value, place)
+        if not beside and stored.value.writer != self.writer:
+            raise LostRace("this run was stopped, or another one begun")
         self.head, self.etag = stored.value, stored.etag
+        return not beside
 
     def _tell(self, name: str) -> None:
         event(
@@ -427,24 +480,44 @@ class Outcome:
     misfits: int
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the provider answered, when it was asked, and what that says is gone."""
+
+    page: Page
+    asked: datetime
+    gone: tuple[Deletion, ...] = ()
+
+
 def keep(
     records: RecordStore,
     place: Place,
     stored: Stored[Head],
     after: Head,
-    page: Page,
+    answer: Answer,
     *,
     connection: Connection,
     now: datetime,
 ) -> tuple[Head, Etag | None, Outcome]:
-    """Write ``page`` and the progress that it makes; return the head as it then is.
+    """Write ``answer`` and the progress that it makes; return the head as it then is.
 
     May raise ``LostRace``: then nothing that the head counts has changed.
     """
     # Where nothing was ever written there is nothing to compare with.
-    ids = [record.id for record in page.records] if stored.value.seq else []
-    known = records.known(place, ids) if ids else {}
-    settled = settle(stored.value, after, page, known, account=connection.account, now=now)
+    names = [record.id for record in answer.page.records]
+    names += [deletion.id for deletion in answer.gone]
+    known = records.known(place, names) if names and stored.value.seq else {}
+    generation = stored.value.generation or fingerprint(connection.ref)[:16]
+    settled = settle(
+        replace(stored.value, generation=generation),
+        replace(after, generation=generation),
+        answer.page,
+        known,
+        account=connection.account,
+        now=now,
+        asked=answer.asked,
+        gone=answer.gone,
+    )
     # Misfits first: they are kept under their own digest, so that a crash before the
     # transaction keeps them once more under the same name.
     if settled.misfits:
@@ -468,6 +541,16 @@ def _begun(head: Head, resource: Resource, run: _Run, scopes: frozenset[str]) ->
         return walk.begin(head, run=run.id, lane=run.lane, goal=run.goal, now=run.at)
     begun = walk.begin_document(head, run=run.id, lane=run.lane, now=run.at)
     return begun if document_due(head, run.at) else replace(begun, progress=Progress.FINISHED)
+
+
+def _waiting(head: Head, retry: Retry, now: datetime) -> Head:
+    return replace(
+        head,
+        progress=Progress.WAITING,
+        reason=retry.reason,
+        retry_at=retry.at,
+        touched_at=now,
+    )
 
 
 def _stopped(head: Head, stop: Stop, now: datetime) -> Head:

@@ -99,7 +99,7 @@ def test_every_queue_that_we_write_to_has_a_trigger_and_the_other_way_round() ->
     read = [one.trigger.queue for one in triggers() if isinstance(one.trigger, QueueTrigger)]
 
     assert sorted(read) == sorted(
-        name + end for name in (queue.NOW, queue.LATER) for end in ("", queue.POISON)
+        name + end for name in (queue.NOW, queue.LATER, queue.EVENTS) for end in ("", queue.POISON)
     )
 
 

@@ -24,6 +24,7 @@ from shared.core.model import (
     Quota,
     Record,
     RecordId,
+    ResourceName,
 )
 from shared.errors import (
     AccountDeactivated,
@@ -36,7 +37,7 @@ from shared.errors import (
     TokenRejected,
     Unavailable,
 )
-from whoop.resources import Facts
+from whoop.resources import CYCLE, RECOVERY, SLEEP, Facts
 
 #: The most that WHOOP gives: every request counts, so every request asks for it.
 #: https://developer.whoop.com/docs/developing/pagination
@@ -156,6 +157,27 @@ def document(text: str, facts: Facts) -> Page:
     return Page((record,))
 
 
+def one(text: str, facts: Facts, asked: RecordId) -> Page:
+    """Read a single record of a collection as a page of one, or of one misfit.
+
+    Raises ``Unavailable`` when it is not a record, or not the one that was ``asked`` for.
+    """
+    try:
+        value = _DECODER.decode(text)
+        hashed = digest(value)
+    except (ValueError, RecursionError) as error:
+        raise Unavailable("WHOOP's answer is not JSON") from error
+    if not isinstance(value, dict):
+        raise Unavailable("WHOOP's answer is not a record")
+    try:
+        record = _record(value, text.strip(), hashed, facts)
+    except _Unreadable as error:
+        return Page((), (Misfit(f"unreadable:{error.field}", text.strip()),))
+    if record.id != asked:
+        raise Unavailable("WHOOP's answer is another record")
+    return Page((record,))
+
+
 def pause(headers: Mapping[str, str]) -> timedelta:
     """Return how long WHOOP asks us to wait; ``headers`` must have lowercase keys."""
     # https://developer.whoop.com/docs/developing/rate-limiting  (seconds, not a date).
@@ -235,7 +257,26 @@ def _record(value: Any, body: str, hashed: str, facts: Facts) -> Record:
         alias=_name(value, facts.alias_field) if facts.alias_field else None,
         body=body,
         digest=hashed,
+        settled=_settled(value, facts),
+        kin=_kin(value, facts),
     )
+
+
+def _settled(value: Mapping[str, Any], facts: Facts) -> bool:
+    """Say whether a record is over and scored, or never will be scored."""
+    over = facts.end_field is None or value.get(facts.end_field) is not None
+    return over and value.get("score_state") != "PENDING_SCORE"
+
+
+def _kin(value: Mapping[str, Any], facts: Facts) -> tuple[tuple[ResourceName, RecordId], ...]:
+    """Return the cycle and the recovery that a night belongs to; a nap changes neither."""
+    if facts.name != SLEEP or value.get("nap") is True:
+        return ()
+    try:
+        cycle = _name(value, "cycle_id")
+    except _Unreadable:
+        return ()
+    return (CYCLE, cycle), (RECOVERY, cycle)
 
 
 def _name(value: Mapping[str, Any], field: str) -> RecordId:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
-from shared.core.model import Page, Question, Secret
+from shared.core.model import Page, Question, RecordId, Secret
 from shared.errors import Unavailable
 from shared.provider import Grant
 from whoop import api, oauth
@@ -51,16 +52,24 @@ class Client:
     def fetch(self, access: Secret, facts: Facts, question: Question | None) -> Page:
         """Ask for one page, or for a document when ``question`` is None."""
         query = {} if question is None else api.parameters(question)
-        status, headers, body = self._send(
-            "GET",
-            self.config.api_url + facts.path,
-            params=query,
-            headers={"Authorization": f"Bearer {access.reveal()}"},
-        )
+        status, headers, body = self._get(access, facts.path, query)
         cursor = None if question is None else question.cursor
         text = api.decipher(status, headers, body, now=self.clock(), cursor=cursor)
         page = api.document(text, facts) if question is None else api.page(text, facts)
         return replace(page, quota=api.quota(headers))
+
+    def fetch_one(self, access: Secret, facts: Facts, record: RecordId) -> Page:
+        """Ask for one record of a collection."""
+        path = (facts.one_path or facts.path).format(quote(record, safe=""))
+        status, headers, body = self._get(access, path, {})
+        text = api.decipher(status, headers, body, now=self.clock())
+        return replace(api.one(text, facts, record), quota=api.quota(headers))
+
+    def _get(
+        self, access: Secret, path: str, query: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        bearer = {"Authorization": f"Bearer {access.reveal()}"}
+        return self._send("GET", self.config.api_url + path, params=query, headers=bearer)
 
     def _token(self, form: Mapping[str, str]) -> Grant:
         status, headers, body = self._send("POST", f"{self.config.oauth_url}/token", data=form)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shared.core.model import Limit, Page, ProviderName, Question, ResourceName, Secret
+from shared.core.model import Limit, Page, ProviderName, Question, RecordId, ResourceName, Secret
 from shared.provider import Grant, Resource, Trouble
 from whoop import oauth
 from whoop.config import Config, read
@@ -77,6 +77,10 @@ class Whoop:
     def fetch(self, access: Secret, resource: ResourceName, question: Question | None) -> Page:
         """Ask for a page or a document."""
         return self._wire().fetch(access, FACTS[resource], question)
+
+    def fetch_one(self, access: Secret, resource: ResourceName, record: RecordId) -> Page:
+        """Ask for one record."""
+        return self._wire().fetch_one(access, FACTS[resource], record)
 
     def _wire(self) -> Client:
         if self._client is None:

@@ -11,6 +11,10 @@ from typing import Final
 from shared.core.model import ResourceName
 from shared.provider import Resource, Shape
 
+CYCLE: Final = ResourceName("cycle")
+RECOVERY: Final = ResourceName("recovery")
+SLEEP: Final = ResourceName("sleep")
+WORKOUT: Final = ResourceName("workout")
 PROFILE: Final = ResourceName("profile")
 
 
@@ -30,32 +34,56 @@ class Facts:
     day_shift_hours: int = 0
     #: A second name, unique among the records of this kind.
     alias_field: str | None = None
+    #: Where one record is asked for; ``{}`` stands for its id.
+    one_path: str | None = None
+    #: The field that is missing or null as long as the record goes on.
+    end_field: str | None = None
 
 
 FACTS: Final = {
     facts.name: facts
     for facts in (
         # A cycle begins when the member falls asleep and belongs to the day of waking up.
-        Facts(ResourceName("cycle"), "/v2/cycle", "read:cycles", "id", "start", "start", 12),
+        Facts(
+            CYCLE,
+            "/v2/cycle",
+            "read:cycles",
+            "id",
+            "start",
+            "start",
+            12,
+            one_path="/v2/cycle/{}",
+            end_field="end",
+        ),
         # A recovery has no id, no start and no time zone of its own.  It is made when its sleep
         # has ended, so everything that a walk has yet to list began before this one was made.
         Facts(
-            ResourceName("recovery"),
+            RECOVERY,
             "/v2/recovery",
             "read:recovery",
             "cycle_id",
             "created_at",
             "created_at",
             alias_field="sleep_id",
+            one_path="/v2/cycle/{}/recovery",
         ),
-        Facts(ResourceName("sleep"), "/v2/activity/sleep", "read:sleep", "id", "start", "end"),
         Facts(
-            ResourceName("workout"),
+            SLEEP,
+            "/v2/activity/sleep",
+            "read:sleep",
+            "id",
+            "start",
+            "end",
+            one_path="/v2/activity/sleep/{}",
+        ),
+        Facts(
+            WORKOUT,
             "/v2/activity/workout",
             "read:workout",
             "id",
             "start",
             "start",
+            one_path="/v2/activity/workout/{}",
         ),
         Facts(PROFILE, "/v2/user/profile/basic", "read:profile"),
         Facts(

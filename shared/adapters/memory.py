@@ -23,6 +23,7 @@ from shared.core.model import (
     Pending,
     Place,
     ProviderName,
+    Record,
     RecordId,
     Ref,
     ResourceName,
@@ -259,9 +260,8 @@ class MemoryRecords:
         wanted = set(records)
         found: dict[RecordId, list[Known]] = {}
         for _, version in sorted(self.versions.get(place, {}).items()):
-            if version.record.id in wanted:
-                state = Known(version.updated_at, version.n, version.record.digest)
-                found.setdefault(version.record.id, []).append(state)
+            if version.content.id in wanted:
+                found.setdefault(version.content.id, []).append(version.known)
         return found
 
     def commit(self, place: Place, transaction: Transaction, etag: Etag | None) -> Etag:
@@ -270,7 +270,7 @@ class MemoryRecords:
             versions = self.versions.setdefault(place, {})
             feed = self.feed.setdefault(place, {})
             added = {
-                keys.version_row(version.record.id, version.updated_at, version.n): version
+                keys.version_row(version.content.id, version.updated_at, version.n): version
                 for version in transaction.versions
             }
             numbers = {version.seq: row for row, version in added.items()}
@@ -281,9 +281,9 @@ class MemoryRecords:
             feed.update(numbers)
             self.aliases.setdefault(place, {}).update(
                 {
-                    version.record.alias: version.record.id
-                    for version in transaction.versions
-                    if version.record.alias is not None
+                    content.alias: content.id
+                    for content in (version.content for version in transaction.versions)
+                    if isinstance(content, Record) and content.alias is not None
                 }
             )
             return new
@@ -296,7 +296,7 @@ class MemoryRecords:
     def current(self, place: Place) -> dict[RecordId, Version]:
         """Return the current version of every record: the last row of its id."""
         return {
-            version.record.id: version
+            version.content.id: version
             for _, version in sorted(self.versions.get(place, {}).items())
         }
 

@@ -16,11 +16,12 @@ from shared.adapters.identity import credential
 from shared.adapters.tables import BRIEF, quiet_sdk, storage_errors
 from shared.config import Storage
 from shared.core.codec import encode
-from shared.core.model import ChunkJob, Job, StartJob
+from shared.core.model import ChunkJob, Job, LookJob, StartJob
 from shared.errors import LostRace, StorageDown
 
-#: Work that somebody waits for, and work that nobody does: each scales on its own.
-NOW, LATER = "sync-now", "sync-later"
+#: Work that somebody waits for, work that nobody does, and what providers tell us: each scales on
+#: its own, and a flood of one does not keep the others waiting.
+NOW, LATER, EVENTS = "sync-now", "sync-later", "sync-events"
 #: What the host appends to name the queue of the messages that it has given up.
 POISON = "-poison"
 #: Azure hides a message for up to 7 days; whoever waits longer than one asks again then.
@@ -48,8 +49,7 @@ class StorageQueues:
 
     def defer(self, job: Job, delay: timedelta) -> None:
         """Send ``job`` so that it becomes visible after ``delay``, rounded up to a second."""
-        later = isinstance(job, StartJob) or (isinstance(job, ChunkJob) and job.lane.bulk)
-        self._send(LATER if later else NOW, encode(job).encode(), delay)
+        self._send(_queue(job), encode(job).encode(), delay)
 
     def put_back(self, body: bytes, queue: str, delay: timedelta) -> None:
         """Send ``body`` as it is."""
@@ -100,3 +100,10 @@ class StorageQueues:
         return QueueClient(
             self._storage.queue_url, name, credential=credential(self._storage.client_id), **options
         )
+
+
+def _queue(job: Job) -> str:
+    if isinstance(job, LookJob):
+        return EVENTS
+    later = isinstance(job, StartJob) or (isinstance(job, ChunkJob) and job.lane.bulk)
+    return LATER if later else NOW

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from shared.core.keys import instant
@@ -13,6 +14,8 @@ from shared.core.model import (
     GrantId,
     Job,
     Lane,
+    LookJob,
+    RecordId,
     Ref,
     ResourceName,
     RunId,
@@ -49,12 +52,23 @@ def decode(body: bytes) -> Job:
         raise UnreadableMessage("the message lacks a field, or one has the wrong form") from None
 
 
-def _fields(job: Job) -> dict[str, str]:
+def _fields(job: Job) -> dict[str, str | bool | int]:
     if isinstance(job, ChunkJob):
         return {"kind": "chunk", "resource": job.resource, "run": job.run, "lane": job.lane}
     if isinstance(job, FinishJob):
         return {"kind": "finish", "grant": job.grant}
-    return {"kind": "start", "slot": instant(job.slot)}
+    if isinstance(job, StartJob):
+        return {"kind": "start", "slot": instant(job.slot)}
+    return {
+        "kind": "look",
+        "resource": job.resource,
+        "record": job.record,
+        "alias": job.alias,
+        "gone": job.gone,
+        "at": instant(job.at),
+        "key": job.key,
+        "looks": job.looks,
+    }
 
 
 def _chunk(doc: Mapping[str, Any]) -> Job:
@@ -78,15 +92,40 @@ def _finish(doc: Mapping[str, Any]) -> Job:
 
 
 def _start(doc: Mapping[str, Any]) -> Job:
-    slot = parse(_name(doc["slot"]))
-    if slot.tzinfo is None:
-        raise ValueError("a slot is an aware time")
     return StartJob(
         ref=Ref(_name(doc["ref"])),
-        slot=slot,
+        slot=_time(doc["slot"]),
         attempt=_count(doc["attempt"]),
         waits=_count(doc["waits"]),
     )
+
+
+def _look(doc: Mapping[str, Any]) -> Job:
+    return LookJob(
+        ref=Ref(_name(doc["ref"])),
+        resource=ResourceName(_name(doc["resource"])),
+        record=RecordId(_name(doc["record"])),
+        alias=_flag(doc["alias"]),
+        gone=_flag(doc["gone"]),
+        at=_time(doc["at"]),
+        key=_name(doc["key"]),
+        looks=_count(doc["looks"]),
+        attempt=_count(doc["attempt"]),
+        waits=_count(doc["waits"]),
+    )
+
+
+def _time(value: Any) -> datetime:
+    at = parse(_name(value))
+    if at.tzinfo is None:
+        raise ValueError("a time is an aware one")
+    return at
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("a flag is true or false")
+    return value
 
 
 def _name(value: Any) -> str:
@@ -105,4 +144,5 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Job]] = {
     "chunk": _chunk,
     "finish": _finish,
     "start": _start,
+    "look": _look,
 }

@@ -83,6 +83,20 @@ class Record:
     body: str
     #: sha256 (hex) of the canonical form: sorted keys, no white space.
     digest: str
+    #: Whether the provider is done with it: it is over, and scored if it ever will be.
+    settled: bool = True
+    #: Records that change along with this one and of which nobody tells us.
+    kin: tuple[tuple[ResourceName, RecordId], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The provider no longer has a record: by which answer or word, and since when we know."""
+
+    id: RecordId
+    #: When the question was asked whose answer said so.
+    at: datetime
+    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +161,17 @@ class Progress(StrEnum):
 ACTIVE = frozenset({Progress.RUNNING, Progress.WAITING})
 
 
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What later runs need to know of a record of the last days."""
+
+    id: RecordId
+    start: datetime
+    settled: bool
+    #: Whether the window that is being read has listed it.
+    listed: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """What we know about one resource of one member; ``held`` is what we have without a hole.
@@ -170,10 +195,23 @@ class Head:
     used: tuple[str, ...] = ()
     #: The start of the oldest record that the walk has written.
     reached: datetime | None = None
+    #: Something was deleted above the cursor: the window is read once more before it counts.
+    again: bool = False
+    #: The last window that took several pages, and when it was read to its end.
+    walked: Span | None = None
+    walked_at: datetime | None = None
+    #: The records of the last days, oldest first.
+    recent: tuple[Recent, ...] = ()
+    #: Records to be asked for by their ids before the run is over.
+    checks: tuple[RecordId, ...] = ()
     #: When a document was last asked for.
     checked_at: datetime | None = None
+    #: Names this feed: one that begins anew, after an erasure, has another.
+    generation: str | None = None
     #: The last number given out in the feed.
     seq: int = 0
+    #: Up to which number the readers were told.
+    announced: int = 0
     records: int = 0
     versions: int = 0
     oldest: datetime | None = None
@@ -195,18 +233,33 @@ class Known:
 
     updated_at: datetime
     n: int
+    #: Empty for a tombstone.
     digest: str
+    #: For a tombstone: the time of its evidence.
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version to write: ``record``, the ``n``-th content under ``updated_at``."""
+    """A version to write: the ``n``-th state under ``updated_at``; a deletion is a tombstone."""
 
-    record: Record
+    content: Record | Deletion
     updated_at: datetime
     n: int
     #: Its number in the feed.
     seq: int
+
+    @property
+    def body(self) -> str:
+        """The record's JSON text; empty for a tombstone."""
+        return self.content.body if isinstance(self.content, Record) else ""
+
+    @property
+    def known(self) -> Known:
+        """What a later page needs to know of it."""
+        if isinstance(self.content, Record):
+            return Known(self.updated_at, self.n, self.content.digest)
+        return Known(self.updated_at, self.n, "", self.content.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +296,28 @@ class StartJob:
     waits: int = 0
 
 
-Job = ChunkJob | FinishJob | StartJob
+@dataclass(frozen=True, slots=True)
+class LookJob:
+    """Ask for one record, because the provider has said that something happened to it."""
+
+    ref: Ref
+    resource: ResourceName
+    record: RecordId
+    #: Whether ``record`` is a second name.
+    alias: bool
+    #: Whether it is said to be gone.
+    gone: bool
+    #: When the provider said so.
+    at: datetime
+    #: Names what was said, so that saying it twice costs nothing.
+    key: str
+    #: How often the answer was not what was said.
+    looks: int = 0
+    attempt: int = 0
+    waits: int = 0
+
+
+Job = ChunkJob | FinishJob | StartJob | LookJob
 
 
 class Status(StrEnum):
@@ -330,6 +404,8 @@ class Listed:
     provider: ProviderName
     #: The end of what we hold of the collection that is furthest behind.
     synced_at: datetime | None
+    #: When the provider last told us of a change.
+    heard_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from shared.core import recent
 from shared.core.keys import fingerprint
-from shared.core.model import Cursor, Head, Lane, Page, Progress, Question, RunId, Span
+from shared.core.model import Cursor, Head, Lane, Page, Progress, Question, RecordId, RunId, Span
 from shared.core.plan import extend, next_window
 from shared.errors import CursorRefused, Unavailable
 
@@ -24,7 +25,7 @@ def begin(head: Head, *, run: RunId, lane: Lane, goal: Span, now: datetime) -> H
     begun = replace(begin_document(head, run=run, lane=lane, now=now), goal=goal)
     if head.window is not None:
         return _resume(begun)
-    return _open(begun, goal)
+    return _rest(_open(begun, goal))
 
 
 def begin_document(head: Head, *, run: RunId, lane: Lane, now: datetime) -> Head:
@@ -57,15 +58,20 @@ def turn(head: Head, page: Page, *, now: datetime) -> Head:
         raise ValueError("this run has no window")
     starts = [record.start for record in page.records if record.start is not None]
     lowest = min([*starts, head.reached] if head.reached else starts, default=None)
-    alive = replace(
-        head, progress=Progress.RUNNING, reason=None, retry_at=None, reached=lowest, touched_at=now
-    )
+    alive = replace(_alive(head, now), reached=lowest)
     if page.cursor is not None:
         digest = _digest(page.cursor)
         if digest in head.used:
             raise CursorRefused("the same cursor came twice")
-        return replace(alive, cursor=page.cursor, used=(*head.used, digest))
-    return _open(replace(alive, held=extend(head.held, head.window)), head.goal)
+        listed = recent.note(alive, page.records, now=now)
+        return replace(listed, cursor=page.cursor, used=(*head.used, digest))
+    if head.again:
+        # Pages are counted from the newest record, so one that was deleted above the cursor has
+        # moved another one from the next page to the one before it.
+        return _down(alive, head.window)
+    if _begun(head):
+        alive = replace(alive, walked=head.window, walked_at=now)
+    return _close(recent.note(alive, page.records, now=now), head.window, head.goal, now)
 
 
 def turn_document(head: Head, *, now: datetime) -> Head:
@@ -78,6 +84,45 @@ def turn_document(head: Head, *, now: datetime) -> Head:
         checked_at=now,
         touched_at=now,
     )
+
+
+def doubtful(head: Head, page: Page, *, now: datetime) -> int:
+    """Return how many records ``page`` leaves absent from the window that it closes.
+
+    Of more than ``recent.ABSENT`` nothing is believed, so somebody should be told.
+    """
+    if page.cursor is not None or head.again:
+        return 0
+    return len(recent.absent(recent.note(head, page.records, now=now)))
+
+
+def turn_check(head: Head, record: RecordId, page: Page, *, now: datetime) -> Head:
+    """Take in what asking for ``record`` by its id has brought: an empty page, or the record."""
+    noted = recent.note(_alive(head, now), page.records, now=now)
+    known = noted if page.records else recent.forget(noted, record)
+    rest = tuple(check for check in head.checks if check != record)
+    return _rest(replace(known, checks=rest))
+
+
+def heard(head: Head, record: RecordId, page: Page, *, said: datetime, now: datetime) -> Head:
+    """Take in a record that was asked for beside the run; an empty page means that it is gone.
+
+    ``said`` is when the provider told of it.  A deletion under a cursor has shifted the pages
+    below, so its window is read again: at once if it is still being read, else by the next run.
+    """
+    if page.records:
+        return recent.note(head, page.records, now=now)
+    gone = recent.forget(head, record)
+    if gone.window is not None:
+        return replace(gone, again=gone.again or _begun(gone))
+    if gone.walked is None or gone.walked_at is None or gone.walked_at < said:
+        return gone
+    return replace(_down(gone, gone.walked), walked=None, walked_at=None)
+
+
+def same_place(head: Head, other: Head) -> bool:
+    """Say whether two heads stand at the same place of the same run."""
+    return _place(head) == _place(other)
 
 
 def rewalk(head: Head) -> Head:
@@ -99,17 +144,51 @@ def _resume(head: Head) -> Head:
     return replace(head, until=until, cursor=None, used=())
 
 
+def _begun(head: Head) -> bool:
+    """Say whether a page of the window was read already."""
+    return head.cursor is not None or head.reached is not None
+
+
+def _place(head: Head) -> tuple[object, ...]:
+    return head.run, head.progress, head.window, head.until, head.used, head.checks, head.checked_at
+
+
+def _alive(head: Head, now: datetime) -> Head:
+    return replace(head, progress=Progress.RUNNING, reason=None, retry_at=None, touched_at=now)
+
+
+def _close(head: Head, window: Span, goal: Span, now: datetime) -> Head:
+    """Count the window as held, and remember what has to be asked for by its id."""
+    missing = recent.absent(head)
+    if len(missing) > recent.ABSENT:
+        missing = []
+    checks = (*head.checks, *(record for record in missing if record not in head.checks))
+    after = _open(replace(head, held=extend(head.held, window), checks=checks), goal)
+    if after.window is None and head.lane is Lane.NIGHTLY:
+        late = recent.unsettled(head, before=window.start, now=now, but=checks)
+        after = replace(after, checks=(*checks, *late))
+    return _rest(after)
+
+
+def _rest(head: Head) -> Head:
+    """Say that the run is over where nothing is left to ask."""
+    over = head.window is None and not head.checks
+    return replace(head, progress=Progress.FINISHED) if over else head
+
+
 def _open(head: Head, goal: Span) -> Head:
     window = next_window(head.held, goal)
-    return replace(
-        head,
-        progress=Progress.FINISHED if window is None else head.progress,
-        window=window,
-        until=None if window is None else window.end,
-        cursor=None,
-        used=(),
-        reached=None,
+    if window is None:
+        return replace(head, window=None, until=None, cursor=None, used=(), reached=None)
+    return _down(head, window)
+
+
+def _down(head: Head, window: Span) -> Head:
+    """Walk down ``window`` from its top."""
+    top = replace(
+        head, window=window, until=window.end, cursor=None, used=(), reached=None, again=False
     )
+    return recent.unlisted(top, window)
 
 
 def _digest(cursor: Cursor) -> str:

@@ -29,6 +29,7 @@ from shared.core.model import (
     Claim,
     Connection,
     Cursor,
+    Deletion,
     FinishJob,
     GrantId,
     Head,
@@ -44,6 +45,7 @@ from shared.core.model import (
     Progress,
     ProviderName,
     Quota,
+    Recent,
     Record,
     RecordId,
     Ref,
@@ -842,8 +844,21 @@ def a_version(
     body: str | None = None,
     alias: str | None = None,
 ) -> Version:
+    record = a_stored(name, seq, n=n, at=at, body=body, alias=alias)
+    return Version(record, at, n, seq)
+
+
+def a_stored(
+    name: str,
+    seq: int = 0,
+    *,
+    n: int = 0,
+    at: datetime = NOW,
+    body: str | None = None,
+    alias: str | None = None,
+) -> Record:
     text = json.dumps({"id": name, "n": n}) if body is None else body
-    record = Record(
+    return Record(
         id=RecordId(name),
         updated_at=at,
         start=at - timedelta(hours=8),
@@ -853,11 +868,14 @@ def a_version(
         body=text,
         digest=keys.fingerprint(f"{name}{seq}"),
     )
-    return Version(record, at, n, seq)
+
+
+def a_tombstone(name: str, seq: int, *, n: int, at: datetime = NOW) -> Version:
+    return Version(Deletion(RecordId(name), at, "not_found"), at, n, seq)
 
 
 def known_of(version: Version) -> Known:
-    return Known(version.updated_at, version.n, version.record.digest)
+    return version.known
 
 
 def after(seq: int) -> Head:
@@ -898,7 +916,16 @@ heads = st.builds(
     cursor=st.none() | words.map(Cursor),
     used=st.lists(st.from_regex("[0-9a-f]{8}", fullmatch=True), max_size=5).map(tuple),
     reached=st.none() | moments,
+    again=st.booleans(),
+    walked=st.none() | spans(),
+    walked_at=st.none() | moments,
+    recent=st.lists(
+        st.builds(Recent, words.map(RecordId), moments, st.booleans(), st.booleans()), max_size=5
+    ).map(tuple),
+    checks=st.lists(words.map(RecordId), max_size=5).map(tuple),
     checked_at=st.none() | moments,
+    generation=st.none() | words,
+    announced=counts,
     seq=counts,
     records=counts,
     versions=counts,
@@ -921,7 +948,17 @@ FULL = Head(
     cursor=Cursor("MTIzOjE=|ñ😀"),
     used=("0a1b2c3d", "4e5f6a7b"),
     reached=NOW - timedelta(days=2),
+    again=True,
+    walked=Span(NOW - timedelta(days=9), NOW - timedelta(days=5)),
+    walked_at=NOW - timedelta(days=1),
+    recent=(
+        Recent(RecordId("r1|ñ😀"), NOW - timedelta(days=2), settled=True, listed=False),
+        Recent(RecordId("r2"), NOW - timedelta(days=1), settled=False, listed=True),
+    ),
+    checks=(RecordId("r3|"), RecordId("r4")),
     checked_at=NOW,
+    generation="0a1b2c3d4e5f6a7b",
+    announced=2**31 - 2,
     seq=2**31 - 1,
     records=12,
     versions=13,
@@ -937,6 +974,19 @@ FULL = Head(
 
 class RecordContract:
     """What every ``RecordStore`` must do.  ``reader`` looks at what it has written."""
+
+    # Tombstones
+
+    def test_a_tombstone_is_known_as_one(self, records: RecordStore, reader: Reader) -> None:
+        place = a_place()
+        write(records, place, a_version("r1", 1, alias="s1"))
+        write(records, place, a_tombstone("r1", 2, n=1))
+
+        states = records.known(place, [RecordId("r1")])[RecordId("r1")]
+        assert [(state.n, state.deleted_at) for state in states] == [(0, None), (1, NOW)]
+        assert states[1].digest == ""
+        assert len(reader.versions(place)) == len(reader.feed(place)) == 2
+        assert reader.aliases(place) == {"s1": "r1"}
 
     # The head
 
@@ -1008,7 +1058,7 @@ class RecordContract:
         etag = write(records, place, one, two)
 
         rows = {
-            keys.version_row(v.record.id, v.updated_at, v.n): Row(v.record.id, v.record.body, v.seq)
+            keys.version_row(v.content.id, v.updated_at, v.n): Row(v.content.id, v.body, v.seq)
             for v in (one, two)
         }
         assert reader.versions(place) == rows
@@ -1078,8 +1128,8 @@ class RecordContract:
         self, records: RecordStore, reader: Reader
     ) -> None:
         place = a_place()
-        page = Page(tuple(a_version(f"r{n}", 0, alias=f"s{n}").record for n in range(60)))
-        settled = settle(Head(), FULL, page, {}, account=None, now=NOW)
+        page = Page(tuple(a_stored(f"r{n}", alias=f"s{n}") for n in range(60)))
+        settled = settle(Head(), FULL, page, {}, account=None, now=NOW, asked=NOW)
         assert [len(one.versions) for one in settled.transactions] == [33, 27]
 
         first = records.commit(place, settled.transactions[0], None)
@@ -1100,8 +1150,8 @@ class RecordContract:
     ) -> None:
         place, etag = a_place(), None
         # Each letter is six bytes on the wire, where JSON escapes it.
-        page = Page(tuple(a_version(f"r{n}", 0, body="ñ" * 180_000).record for n in range(7)))
-        settled = settle(Head(), FULL, page, {}, account=None, now=NOW)
+        page = Page(tuple(a_stored(f"r{n}", body="ñ" * 180_000) for n in range(7)))
+        settled = settle(Head(), FULL, page, {}, account=None, now=NOW, asked=NOW)
         assert [len(one.versions) for one in settled.transactions] == [3, 3, 1]
 
         for transaction in settled.transactions:

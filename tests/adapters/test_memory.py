@@ -84,7 +84,7 @@ class MemoryReader:
 
     def versions(self, place: Place) -> Mapping[str, Row]:
         return {
-            row: Row(version.record.id, version.record.body, version.seq)
+            row: Row(version.content.id, version.body, version.seq)
             for row, version in self.records.versions.get(place, {}).items()
         }
 

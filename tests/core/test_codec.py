@@ -16,6 +16,8 @@ from shared.core.model import (
     GrantId,
     Job,
     Lane,
+    LookJob,
+    RecordId,
     Ref,
     ResourceName,
     RunId,
@@ -45,6 +47,19 @@ JOBS: st.SearchStrategy[Job] = st.one_of(
         attempt=COUNTS,
         waits=COUNTS,
     ),
+    st.builds(
+        LookJob,
+        ref=NAMES.map(Ref),
+        resource=NAMES.map(ResourceName),
+        record=NAMES.map(RecordId),
+        alias=st.booleans(),
+        gone=st.booleans(),
+        at=st.datetimes(timezones=st.just(UTC)),
+        key=NAMES,
+        looks=COUNTS,
+        attempt=COUNTS,
+        waits=COUNTS,
+    ),
 )
 
 #: As release 1 writes them.  A later form must still read these.
@@ -67,6 +82,30 @@ START = {
     "attempt": 0,
     "waits": 0,
 }
+LOOK = {
+    "form": 1,
+    "kind": "look",
+    "ref": "r",
+    "resource": "sleep",
+    "record": "ecfc6a15",
+    "alias": False,
+    "gone": True,
+    "at": "2026-11-22T09:00:00.000000Z",
+    "key": "k",
+    "looks": 1,
+    "attempt": 0,
+    "waits": 0,
+}
+LOOKED = LookJob(
+    Ref("r"),
+    ResourceName("sleep"),
+    RecordId("ecfc6a15"),
+    alias=False,
+    gone=True,
+    at=datetime(2026, 11, 22, 9, tzinfo=UTC),
+    key="k",
+    looks=1,
+)
 
 
 @given(JOBS)
@@ -80,6 +119,7 @@ def test_a_job_reads_back_as_it_was(job: Job) -> None:
         (CHUNK, ChunkJob(Ref("r"), ResourceName("sleep"), RunId("x"), Lane.MANUAL, 0, 2)),
         (FINISH, FinishJob(Ref("r"), GrantId("g"), 1, 0)),
         (START, StartJob(Ref("r"), datetime(2026, 11, 22, 9, tzinfo=UTC))),
+        (LOOK, LOOKED),
     ],
 )
 def test_the_first_form_stays_readable(doc: dict[str, Any], job: Job) -> None:
@@ -109,9 +149,11 @@ def test_the_first_form_stays_readable(doc: dict[str, Any], job: Job) -> None:
         json.dumps({**START, "slot": "tonight"}).encode(),
         json.dumps({**START, "slot": "2026-11-22T09:00:00"}).encode(),
         json.dumps({**START, "slot": 9}).encode(),
+        json.dumps({**LOOK, "gone": 1}).encode(),
+        json.dumps({**LOOK, "at": "2026-11-22T09:00:00"}).encode(),
         *(
             json.dumps({k: v for k, v in doc.items() if k != name}).encode()
-            for doc in (CHUNK, FINISH, START)
+            for doc in (CHUNK, FINISH, START, LOOK)
             for name in doc
         ),
     ],

@@ -8,7 +8,18 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from shared.core.days import mark
-from shared.core.model import AccountId, Head, Known, Lane, Misfit, Page, Record, RecordId, RunId
+from shared.core.model import (
+    AccountId,
+    Deletion,
+    Head,
+    Known,
+    Lane,
+    Misfit,
+    Page,
+    Record,
+    RecordId,
+    RunId,
+)
 from shared.core.settle import HEAD_WIRE, Settlement, settle
 from shared.core.sizes import ENVELOPE, ROW, ROWS, WIRE, on_the_wire
 from tests.builders import ACCOUNT, NOW, a_document, a_head, a_page, a_record, day
@@ -26,7 +37,7 @@ def settled(
     now: datetime = NOW,
 ) -> Settlement:
     after = replace(AFTER, seq=before.seq)
-    return settle(before, after, page, known or {}, account=account, now=now)
+    return settle(before, after, page, known or {}, account=account, now=now, asked=now)
 
 
 def a_state(record: Record, n: int = 0, digest: str | None = None) -> Known:
@@ -36,7 +47,7 @@ def a_state(record: Record, n: int = 0, digest: str | None = None) -> Known:
 
 def written(settlement: Settlement) -> list[tuple[str, datetime, int, int]]:
     return [
-        (version.record.id, version.updated_at, version.n, version.seq)
+        (version.content.id, version.updated_at, version.n, version.seq)
         for transaction in settlement.transactions
         for version in transaction.versions
     ]
@@ -213,7 +224,7 @@ def test_a_page_that_exceeds_a_transaction_is_written_in_several() -> None:
     before = replace(BEFORE, run=RunId("older"), lane=Lane.NIGHTLY, writer="somebody")
     after = replace(AFTER, writer="me")
 
-    result = settle(before, after, a_page(heavy), {}, account=ACCOUNT, now=NOW)
+    result = settle(before, after, a_page(heavy), {}, account=ACCOUNT, now=NOW, asked=NOW)
 
     heads = [transaction.head for transaction in result.transactions]
     sizes = [len(transaction.versions) for transaction in result.transactions]
@@ -246,7 +257,7 @@ def test_no_transaction_exceeds_what_azure_takes(seed: int) -> None:
 
     for transaction in result.transactions:
         assert 1 + 3 * len(transaction.versions) <= ROWS
-        bodies = [on_the_wire(v.record.body) + 2 * ENVELOPE for v in transaction.versions]
+        bodies = [on_the_wire(v.body) + 2 * ENVELOPE for v in transaction.versions]
         assert len(bodies) == 1 or HEAD_WIRE + sum(bodies) <= WIRE
     assert len(written(result)) + len(result.misfits) == len(records)
 
@@ -268,14 +279,148 @@ def test_any_order_and_any_repetition_ends_with_the_newest_content_current(seed:
     states: list[Known] = []
     head = BEFORE
     for record in arrivals:
-        result = settle(head, head, a_page([record]), {record.id: states}, account=ACCOUNT, now=NOW)
+        result = settle(
+            head, head, a_page([record]), {record.id: states}, account=ACCOUNT, now=NOW, asked=NOW
+        )
         head = result.transactions[-1].head
-        states += [
-            Known(version.updated_at, version.n, version.record.digest)
-            for version in result.transactions[-1].versions
-        ]
+        states += [version.known for version in result.transactions[-1].versions]
         states.sort(key=lambda state: (state.updated_at, state.n))
 
     assert states[-1].digest == history[-1].digest
     assert len(states) == len(history)
     assert (head.records, head.versions, head.seq) == (1, 8, 8)
+
+
+# Tombstones
+
+HOUR = timedelta(hours=1)
+R = RecordId("r")
+
+
+def told(
+    states: Sequence[Known],
+    *,
+    page: Page | None = None,
+    gone: Deletion | None = None,
+    asked: datetime = NOW,
+    before: Head = BEFORE,
+) -> Settlement:
+    return settle(
+        before,
+        before,
+        page or a_page([]),
+        {R: states},
+        account=ACCOUNT,
+        now=NOW,
+        asked=asked,
+        gone=() if gone is None else (gone,),
+    )
+
+
+def states_of(settlement: Settlement) -> list[Known]:
+    return [v.known for transaction in settlement.transactions for v in transaction.versions]
+
+
+V1 = a_state(a_record("r"))
+GONE = Deletion(R, NOW, "not_found")
+GRAVE = Known(V1.updated_at, 1, "", NOW)
+COUNTED = replace(BEFORE, records=1, versions=1, seq=1)
+
+
+def test_a_deletion_buries_the_current_version_under_its_date() -> None:
+    result = told([V1], gone=GONE, before=COUNTED)
+
+    [transaction] = result.transactions
+    [version] = transaction.versions
+    assert (version.content, version.known, version.seq, version.body) == (GONE, GRAVE, 2, "")
+    assert (transaction.head.records, transaction.head.versions) == (0, 2)
+
+
+def test_what_is_not_there_or_gone_already_is_not_buried() -> None:
+    assert states_of(told([], gone=GONE)) == []
+    assert states_of(told([V1, GRAVE], gone=replace(GONE, at=NOW + HOUR))) == []
+
+
+def test_a_record_that_comes_back_lives_again() -> None:
+    page = a_page([a_record("r")])
+
+    result = told([V1, GRAVE], page=page, asked=NOW + HOUR, before=COUNTED)
+
+    assert states_of(result) == [Known(V1.updated_at, 2, V1.digest)]
+    assert result.transactions[-1].head.records == 2
+
+
+def test_it_lives_again_even_under_an_older_date() -> None:
+    older = a_record("r", updated="03-01")
+
+    [state] = states_of(told([V1, GRAVE], page=a_page([older]), asked=NOW + HOUR))
+
+    assert state == Known(V1.updated_at, 2, older.digest)
+
+
+def test_newer_content_lifts_a_tombstone_whenever_it_was_asked_for() -> None:
+    newer = a_record("r", updated="03-03")
+
+    [state] = states_of(told([V1, GRAVE], page=a_page([newer]), asked=NOW - HOUR))
+
+    assert state == a_state(newer)
+
+
+def test_an_answer_from_before_the_deletion_is_no_news() -> None:
+    assert states_of(told([V1, GRAVE], page=a_page([a_record("r")]), asked=NOW)) == []
+
+
+def test_content_that_nobody_had_seen_is_kept_and_stays_buried() -> None:
+    other = a_record("r", content="other")
+
+    result = told([V1, GRAVE], page=a_page([other]), asked=NOW - HOUR, before=COUNTED)
+
+    assert states_of(result) == [
+        Known(V1.updated_at, 2, other.digest),
+        Known(V1.updated_at, 3, "", NOW),
+    ]
+    assert result.transactions[-1].head.records == 1
+    assert result.transactions[-1].head.seq == 3
+
+
+def test_an_older_version_that_comes_late_stays_below_the_tombstone() -> None:
+    older = a_record("r", updated="03-01")
+
+    [state] = states_of(told([V1, GRAVE], page=a_page([older]), asked=NOW - HOUR))
+
+    assert state == a_state(older)
+
+
+def test_a_deletion_is_counted_among_the_versions_and_leaves_the_days_alone() -> None:
+    head = told([V1], gone=GONE, before=COUNTED).transactions[-1].head
+
+    assert (head.days, head.oldest, head.newest) == (
+        COUNTED.days,
+        COUNTED.oldest,
+        COUNTED.newest,
+    )
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_was_asked_for_last_decides_whether_a_record_lives(seed: int) -> None:
+    rng = random.Random(seed)
+    states: list[Known] = []
+    head = BEFORE
+    latest: tuple[datetime, bool] = (NOW, False)
+    for n in range(25):
+        asked = NOW + timedelta(minutes=rng.randrange(n + 1) if rng.random() < 0.3 else n)
+        there = rng.random() < 0.6
+        page = a_page([a_record("r", content=rng.randrange(3))]) if there else a_page([])
+        gone = None if there else Deletion(R, asked, "not_found")
+        if asked <= latest[0] and n:
+            continue
+        result = told(states, page=page, gone=gone, asked=asked, before=head)
+        head = result.transactions[-1].head
+        states = sorted(
+            [*states, *states_of(result)], key=lambda state: (state.updated_at, state.n)
+        )
+        latest = (asked, there)
+
+    alive = bool(states) and states[-1].deleted_at is None
+    assert alive is latest[1]
+    assert head.records == alive

@@ -7,7 +7,19 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.core import walk
-from shared.core.model import Cursor, Head, Lane, Page, Progress, Question, Record, RunId, Span
+from shared.core.model import (
+    Cursor,
+    Head,
+    Lane,
+    Page,
+    Progress,
+    Question,
+    Recent,
+    Record,
+    RecordId,
+    RunId,
+    Span,
+)
 from shared.errors import CursorRefused, Unavailable
 from tests.builders import NOW, RUN, a_head, a_page, a_record, day, span
 
@@ -236,3 +248,194 @@ def test_every_walk_reads_every_record_whatever_is_refused_or_interrupted(seed: 
 
     assert seen == {record.id for record in records}
     assert head.held == MARCH
+
+
+LATE = span("03-28", "03-31")
+
+
+def reading(*known: Recent, **changes: object) -> Head:
+    head = a_head(
+        lane=Lane.NIGHTLY,
+        held=span("03-01", "03-30"),
+        window=LATE,
+        until=LATE.end,
+        recent=known,
+    )
+    return replace(head, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+def remembered(name: str, start: str, *, settled: bool = True, listed: bool = False) -> Recent:
+    return Recent(RecordId(name), day(start), settled, listed)
+
+
+def test_a_window_begins_with_nothing_listed() -> None:
+    left = Head(held=span("03-01", "03-30"), recent=(remembered("a", "03-29", listed=True),))
+
+    assert not begin(left).recent[0].listed
+
+
+def test_what_was_not_listed_is_asked_for_by_its_id_before_the_run_is_over() -> None:
+    head = reading(remembered("gone", "03-29"), remembered("there", "03-30"))
+
+    closed = walk.turn(head, a_page([a_record("there", start="03-30")]), now=NOW)
+
+    assert closed.held == MARCH
+    assert closed.window is None
+    assert closed.checks == ("gone",)
+    assert closed.progress is Progress.RUNNING
+
+
+def test_every_page_of_a_window_counts_as_listing() -> None:
+    head = reading(remembered("a", "03-30"), remembered("b", "03-29"))
+
+    head = walk.turn(head, a_page([a_record("a", start="03-30")], cursor="c"), now=NOW)
+    head = walk.turn(head, a_page([a_record("b", start="03-29")]), now=NOW)
+
+    assert (head.checks, head.progress) == ((), Progress.FINISHED)
+
+
+def test_of_more_absent_records_than_a_member_deletes_nothing_is_believed() -> None:
+    head = reading(*(remembered(f"r{n}", "03-29") for n in range(6)))
+    page = a_page([])
+
+    assert walk.doubtful(head, page, now=NOW) == 6
+    closed = walk.turn(head, page, now=NOW)
+    assert (closed.checks, closed.progress) == ((), Progress.FINISHED)
+
+
+def test_absence_is_counted_where_a_window_closes() -> None:
+    head = reading(remembered("a", "03-29"))
+
+    assert walk.doubtful(head, a_page([], cursor="c"), now=NOW) == 0
+    assert walk.doubtful(replace(head, again=True), a_page([]), now=NOW) == 0
+    assert walk.doubtful(head, a_page([]), now=NOW) == 1
+
+
+def test_a_check_that_waits_already_is_not_asked_for_twice() -> None:
+    head = reading(remembered("a", "03-29"), checks=(RecordId("a"), RecordId("b")))
+
+    assert walk.turn(head, a_page([]), now=NOW).checks == ("a", "b")
+
+
+def test_a_night_also_asks_for_older_records_that_are_not_settled() -> None:
+    unscored = remembered("unscored", "03-20", settled=False, listed=True)
+    head = reading(unscored, remembered("gone", "03-29", settled=False))
+
+    assert walk.turn(head, a_page([]), now=NOW).checks == ("gone", "unscored")
+    manual = replace(head, lane=Lane.MANUAL)
+    assert walk.turn(manual, a_page([]), now=NOW).checks == ("gone",)
+
+
+def test_between_two_windows_nothing_is_asked_for_yet() -> None:
+    head = reading(
+        remembered("unscored", "03-20", settled=False, listed=True), goal=span("02-01", "03-31")
+    )
+
+    closed = walk.turn(head, a_page([]), now=NOW)
+
+    assert closed.window == span("02-01", "03-01")
+    assert closed.checks == ()
+
+
+def test_the_last_check_ends_the_run() -> None:
+    head = reading(window=None, until=None, checks=(RecordId("a"), RecordId("b")))
+
+    one = walk.turn_check(head, RecordId("a"), a_page([a_record("a", start="03-29")]), now=NOW)
+    assert (one.progress, one.checks) == (Progress.RUNNING, ("b",))
+    assert [r.id for r in one.recent] == ["a"]
+    two = walk.turn_check(one, RecordId("b"), a_page([]), now=NOW)
+    assert (two.progress, two.checks) == (Progress.FINISHED, ())
+
+
+def test_a_check_that_finds_nothing_is_forgotten() -> None:
+    head = reading(
+        remembered("a", "03-29"), window=None, until=None, checks=(RecordId("a"),), retry_at=NOW
+    )
+
+    after = walk.turn_check(head, RecordId("a"), a_page([]), now=NOW)
+
+    assert after.recent == ()
+    assert (after.retry_at, after.touched_at) == (None, NOW)
+
+
+def test_checks_that_a_failed_run_left_are_taken_up_by_the_next() -> None:
+    left = Head(progress=Progress.FAILED, held=MARCH, checks=(RecordId("a"),))
+
+    head = begin(left)
+
+    assert (head.progress, head.window, head.checks) == (Progress.RUNNING, None, ("a",))
+
+
+def test_a_deletion_under_a_cursor_has_the_window_read_once_more() -> None:
+    head = reading(remembered("a", "03-30", listed=True), cursor=Cursor("c1"), used=("x",))
+    told = walk.heard(head, RecordId("a"), a_page([]), said=NOW, now=NOW)
+    assert told.again
+
+    first = walk.turn(told, a_page([a_record("b", start="03-29")]), now=NOW)
+
+    assert walk.question(first) == Question(LATE, None)
+    assert (first.held, first.used, first.again) == (head.held, (), False)
+    second = walk.turn(first, a_page([a_record("b", start="03-29")]), now=NOW)
+    assert (second.held, second.progress) == (MARCH, Progress.FINISHED)
+
+
+def test_a_deletion_before_the_first_page_shifts_nothing() -> None:
+    head = reading(remembered("a", "03-30"))
+
+    told = walk.heard(head, RecordId("a"), a_page([]), said=NOW, now=NOW)
+
+    assert (told.again, told.recent) == (False, ())
+
+
+def test_a_record_that_came_beside_the_run_leaves_the_run_alone() -> None:
+    head = reading(cursor=Cursor("c1"), progress=Progress.WAITING, retry_at=NOW)
+
+    page = a_page([a_record("a", start="03-30")])
+    told = walk.heard(head, RecordId("a"), page, said=NOW, now=NOW)
+
+    assert [r.id for r in told.recent] == ["a"]
+    assert replace(told, recent=()) == head
+    assert walk.same_place(told, head)
+
+
+def test_a_run_that_moved_or_was_stopped_is_elsewhere() -> None:
+    head = reading(cursor=Cursor("c1"), used=("x",))
+
+    for moved in (
+        replace(head, used=("x", "y")),
+        replace(head, run=RunId("another")),
+        replace(head, progress=Progress.FAILED),
+        replace(head, checks=(RecordId("a"),)),
+        replace(head, until=day("03-29")),
+        replace(head, window=None),
+        replace(head, checked_at=NOW),
+    ):
+        assert not walk.same_place(moved, head)
+
+
+def test_a_deletion_that_is_told_after_the_last_page_has_the_next_run_read_again() -> None:
+    head = reading(cursor=Cursor("c1"), used=("x",))
+    read = walk.turn(head, a_page([a_record("b", start="03-29")]), now=NOW)
+    assert read.progress is Progress.FINISHED
+
+    told = walk.heard(read, RecordId("a"), a_page([]), said=NOW - MS, now=NOW + MS)
+    again = begin(told)
+
+    assert (told.progress, told.held) == (Progress.FINISHED, MARCH)
+    assert walk.question(again) == Question(LATE, None)
+    over = walk.turn(again, a_page([a_record("b", start="03-29")]), now=NOW)
+    assert (over.progress, over.held) == (Progress.FINISHED, MARCH)
+
+
+def test_a_deletion_after_the_last_page_was_read_shifted_nothing() -> None:
+    head = reading(reached=day("03-29"))
+    read = walk.turn(head, a_page([]), now=NOW)
+
+    assert walk.heard(read, RecordId("a"), a_page([]), said=NOW + MS, now=NOW + MS) == read
+
+
+def test_a_window_of_one_page_cannot_shift() -> None:
+    read = walk.turn(reading(), a_page([]), now=NOW)
+
+    assert read.walked is None
+    assert walk.heard(read, RecordId("a"), a_page([]), said=NOW - MS, now=NOW) == read

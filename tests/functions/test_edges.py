@@ -451,6 +451,8 @@ def test_the_routes_are_the_ones_in_the_contract() -> None:
     assert {one.queue for one in triggers if isinstance(one, QueueTrigger)} == {
         "sync-now",
         "sync-later",
+        "sync-events",
+        "sync-events-poison",
         "sync-now-poison",
         "sync-later-poison",
     }

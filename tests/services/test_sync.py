@@ -9,6 +9,7 @@ from shared.core import backoff
 from shared.core.model import (
     AccountId,
     ChunkJob,
+    Deletion,
     Head,
     Known,
     Lane,
@@ -131,8 +132,169 @@ def test_an_incremental_run_reads_the_lookback_and_keeps_re_scores() -> None:
     assert question is not None
     assert question.span.start == NOW - timedelta(days=3)
     assert question.span.end == world.time
-    assert world.records.current(PLACE)[RecordId("r0")].record == newer
+    assert world.records.current(PLACE)[RecordId("r0")].content == newer
     assert len(world.records.versions[PLACE]) == 5
+
+
+def test_a_record_that_is_not_listed_any_more_is_asked_for_and_buried() -> None:
+    world = connected(8)
+    world.work()
+    world.at(timedelta(hours=6))
+    gone = world.acme.records.pop(2)
+
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    assert world.acme.looked == [(RESOURCE, gone.id)]
+    grave = world.records.current(PLACE)[gone.id]
+    assert grave.content == Deletion(gone.id, world.time, "not_found")
+    assert (head(world).records, head(world).versions) == (7, 9)
+    assert head(world).progress is Progress.FINISHED
+    world.start(Lane.NIGHTLY)
+    world.work()
+    assert len(world.acme.looked) == 1
+
+
+def test_a_record_that_only_a_list_forgot_stays() -> None:
+    world = connected(8)
+    world.work()
+    forgotten = world.acme.records[2]
+    world.acme.script = [a_page([r for r in world.acme.records if r != forgotten])]
+
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    assert world.acme.looked == [(RESOURCE, forgotten.id)]
+    assert len(world.records.versions[PLACE]) == 8
+
+
+def test_an_incident_that_empties_a_list_buries_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    world = connected(8)
+    world.work()
+    world.acme.script = [Page(())]
+
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    assert world.acme.looked == []
+    assert head(world).records == 8
+    assert "records.absent" in caplog.text
+
+
+def test_a_record_that_comes_back_lives_again() -> None:
+    world = connected(8)
+    world.work()
+    gone = world.acme.records.pop(2)
+    world.start(Lane.NIGHTLY)
+    world.work()
+    world.acme.records.insert(2, gone)
+    world.at(timedelta(minutes=1))
+
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    assert world.records.current(PLACE)[gone.id].content == gone
+    assert head(world).records == 8
+
+
+def test_the_night_asks_by_id_for_older_records_that_were_not_scored() -> None:
+    world = connected(0)
+    late = [
+        replace(a_record(f"r{n}", start=NOW - timedelta(days=5 + n)), settled=n > 6)
+        for n in range(8)
+    ]
+    world.acme.records = list(late)
+    world.work()
+    scored = replace(late[1], settled=True, updated_at=NOW, digest="scored")
+    world.acme.records[1] = scored
+
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    assert [name for _, name in world.acme.looked] == ["r6", "r5", "r4", "r3", "r2"]
+    world.start(Lane.MANUAL)
+    world.work()
+    assert len(world.acme.looked) == 5
+
+
+def test_a_score_that_came_late_is_kept_and_not_asked_for_again() -> None:
+    world = connected(0)
+    late = replace(a_record("late", start=NOW - timedelta(days=5)), settled=False)
+    world.acme.records = [late]
+    world.work()
+    world.acme.records = [replace(late, settled=True, updated_at=NOW, digest="scored")]
+    for _ in range(2):
+        world.at(timedelta(hours=1))
+        world.start(Lane.NIGHTLY)
+        world.work()
+
+    assert len(world.acme.looked) == 1
+    assert world.records.current(PLACE)[RecordId("late")].known.digest == "scored"
+
+
+def test_a_check_that_the_provider_refuses_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    world = connected(8)
+    world.work()
+    gone = world.acme.records.pop(2)
+    world.acme.script = [world.acme.truly, Rejected("made up")]
+
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    assert world.acme.looked == [(RESOURCE, gone.id)]
+    assert (head(world).progress, head(world).checks) == (Progress.FINISHED, ())
+    assert head(world).records == 8
+    assert "record.rejected" in caplog.text
+
+
+def test_a_check_waits_like_any_other_request() -> None:
+    world = connected(8)
+    world.work()
+    world.at(timedelta(hours=1))
+    world.acme.records.pop(2)
+    world.acme.script = [world.acme.truly, RateLimited(world.time + timedelta(seconds=30))]
+
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    assert len(world.acme.looked) == 2
+    assert (head(world).progress, head(world).records) == (Progress.FINISHED, 7)
+
+
+def test_what_others_write_beside_a_run_does_not_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = connected(60)
+    commit, armed = world.records.commit, [True]
+
+    def beside(place: Place, transaction: Transaction, etag: Etag | None) -> Etag:
+        if armed and place == PLACE:
+            armed.clear()
+            stored = world.records.head(place)
+            told = replace(stored.value, days=b"\x01")
+            world.records.put_head(place, told, stored.etag)
+        return commit(place, transaction, etag)
+
+    monkeypatch.setattr(world.records, "commit", beside)
+    world.work()
+
+    assert not armed
+    assert (head(world).progress, head(world).records) == (Progress.FINISHED, 60)
+    assert head(world).days[0] & 1
+    assert [q.cursor for _, q in world.acme.asked if q] == [None, "25", "50"]
+
+
+def test_a_resource_that_others_write_all_the_time_is_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = connected(3)
+    job = world.chunk()
+
+    def always(place: Place, transaction: Transaction, etag: Etag | None) -> Etag:
+        raise LostRace("412")
+
+    monkeypatch.setattr(world.records, "commit", always)
+    world.services.run(job)
+
+    assert (job, STORAGE_PAUSE) in world.queue.deferred
 
 
 def test_nothing_new_writes_nothing() -> None:

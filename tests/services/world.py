@@ -30,10 +30,11 @@ from shared.core.model import (
     ProviderName,
     Question,
     Record,
+    RecordId,
     ResourceName,
     Secret,
 )
-from shared.errors import ProviderError, TokenRejected
+from shared.errors import NotThere, ProviderError, TokenRejected
 from shared.provider import Grant, Resource, Shape, Trouble
 from tests.builders import NOW, PROVIDER, RESOURCE, SCOPES, USER, a_document, a_page
 
@@ -66,6 +67,7 @@ class Acme:
         self.script: list[Answer] = []
         self.token_script: list[ProviderError] = []
         self.asked: list[tuple[ResourceName, Question | None]] = []
+        self.looked: list[tuple[ResourceName, RecordId]] = []
         self.renewals = 0
         self.scopes = SCOPES
         self.refreshes = True
@@ -104,6 +106,20 @@ class Acme:
                 raise self.document
             return self.document
         return self.page(question)
+
+    def fetch_one(self, access: Secret, resource: ResourceName, record: RecordId) -> Page:
+        self.looked.append((resource, record))
+        if self.script:
+            answer = self.script.pop(0)
+            if isinstance(answer, ProviderError):
+                raise answer
+            return answer if isinstance(answer, Page) else answer(None)
+        if access.reveal() != self.access:
+            raise TokenRejected("made up")
+        found = [one for one in self.records if one.id == record]
+        if not found:
+            raise NotThere("made up")
+        return a_page(found)
 
     def page(self, question: Question) -> Page:
         listed = sorted(

@@ -15,10 +15,12 @@ from shared.core.model import (
     HISTORY_START,
     Cursor,
     Limit,
+    Misfit,
     Page,
     Question,
     Quota,
     Record,
+    RecordId,
     ResourceName,
     Span,
 )
@@ -990,6 +992,73 @@ class TestDocument:
         error = caught(lambda: api.document(text, BODY))
         assert type(error) is Unavailable
         assert str(error) == "WHOOP's answer is not JSON"
+
+
+class TestOne:
+    @pytest.mark.parametrize("facts", COLLECTIONS, ids=lambda facts: facts.name)
+    def test_it_is_the_record_that_its_list_would_have(self, facts: Facts) -> None:
+        text = json.dumps(an_item(facts))
+        listed = one(f'{{"records":[{text}]}}', facts)
+
+        assert api.one(f" {text}\r\n", facts, listed.id) == Page((listed,))
+
+    def test_another_record_than_the_one_asked_for_is_no_answer(self) -> None:
+        error = caught(lambda: api.one(json.dumps(an_item()), CYCLE, RecordId("7")))
+        assert type(error) is Unavailable
+        assert str(error) == "WHOOP's answer is another record"
+
+    def test_one_that_lacks_what_we_rely_on_is_a_misfit(self) -> None:
+        text = json.dumps(an_item(start=...))
+        page = api.one(text + "\n", CYCLE, RecordId("93845"))
+        assert (page.records, page.misfits) == ((), (Misfit("unreadable:start", text),))
+
+    @pytest.mark.parametrize("text", ["null", "[]", "[{}]", "7", '"text"', "true"])
+    def test_json_that_is_no_object_is_no_record(self, text: str) -> None:
+        error = caught(lambda: api.one(text, CYCLE, RecordId("93845")))
+        assert type(error) is Unavailable
+        assert str(error) == "WHOOP's answer is not a record"
+
+    @pytest.mark.parametrize("text", ["", "<html>", "{", '{"a":NaN}', '{"a":' * 99_999])
+    def test_what_is_not_json_makes_no_sense(self, text: str) -> None:
+        error = caught(lambda: api.one(text, CYCLE, RecordId("93845")))
+        assert type(error) is Unavailable
+        assert str(error) == "WHOOP's answer is not JSON"
+
+
+class TestSettled:
+    @pytest.mark.parametrize("state", ["SCORED", "UNSCORABLE", None, ..., 7, "NEW_ONE"])
+    @pytest.mark.parametrize("facts", COLLECTIONS, ids=lambda facts: facts.name)
+    def test_a_record_that_waits_for_no_score_is_settled(self, facts: Facts, state: Any) -> None:
+        assert one_of(facts, score_state=state).settled
+
+    @pytest.mark.parametrize("facts", COLLECTIONS, ids=lambda facts: facts.name)
+    def test_one_that_waits_for_its_score_is_not(self, facts: Facts) -> None:
+        assert not one_of(facts, score_state="PENDING_SCORE").settled
+
+    @pytest.mark.parametrize("end", [None, ...])
+    def test_a_cycle_that_goes_on_is_not_settled_even_when_it_is_scored(self, end: Any) -> None:
+        assert not one_of(CYCLE, end=end, score_state="SCORED").settled
+
+    def test_a_recovery_has_no_end(self) -> None:
+        assert one_of(RECOVERY, score_state="SCORED").settled
+
+
+class TestKin:
+    def test_a_night_changes_its_cycle_and_its_recovery(self) -> None:
+        expected = ((CYCLE.name, "93846"), (RECOVERY.name, "93846"))
+        assert one_of(SLEEP, cycle_id=93846).kin == expected
+        assert one_of(SLEEP, cycle_id=93846, nap=False).kin == expected
+
+    def test_a_nap_changes_neither(self) -> None:
+        assert one_of(SLEEP, cycle_id=93846, nap=True).kin == ()
+
+    @pytest.mark.parametrize("cycle", [..., None, True, "", 1.5])
+    def test_a_sleep_that_names_no_cycle_has_none(self, cycle: Any) -> None:
+        assert one_of(SLEEP, cycle_id=cycle).kin == ()
+
+    @pytest.mark.parametrize("facts", [CYCLE, RECOVERY, WORKOUT], ids=lambda facts: facts.name)
+    def test_nothing_else_has_any(self, facts: Facts) -> None:
+        assert one_of(facts, cycle_id=93846).kin == ()
 
 
 def told(error: BaseException) -> str:

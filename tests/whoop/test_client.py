@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Barrier, Event, Thread
 from typing import TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import pytest
 
@@ -25,6 +25,7 @@ from shared.core.model import (
     Page,
     Question,
     Quota,
+    RecordId,
     ResourceName,
     Secret,
     Span,
@@ -381,6 +382,27 @@ class TestWhatIsSent:
 
         query = parse_qsl(server.seen[0].path.partition("?")[2], keep_blank_values=True)
         assert dict(query)["nextToken"] == cursor
+
+    @pytest.mark.parametrize(
+        ("resource", "path"),
+        [
+            ("cycle", "/v2/cycle/"),
+            ("recovery", "/v2/cycle/{}/recovery"),
+            ("sleep", "/v2/activity/sleep/"),
+            ("workout", "/v2/activity/workout/"),
+        ],
+    )
+    @pytest.mark.parametrize("record", ["93845", "ecfc6a15-4661", "../user/profile/basic?x=ñ"])
+    def test_one_record_is_asked_for_by_its_id(self, resource: str, path: str, record: str) -> None:
+        with serving(answer(b"{}")) as server:
+            facts = FACTS[ResourceName(resource)]
+            page = a_client(server.url).fetch_one(Secret(TOKEN), facts, RecordId(record))
+
+        assert len(page.misfits) == 1
+        (seen,) = server.seen
+        whole = path if "{}" in path else path + "{}"
+        assert seen.path == "/developer" + whole.format(quote(record, safe=""))
+        assert seen.headers["Authorization"] == f"Bearer {TOKEN}"
 
     def test_a_document_is_asked_for_without_a_query(self) -> None:
         with serving(answer(b'{"user_id":10129}')) as server:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -22,18 +23,21 @@ from shared.adapters.tables import Tables, read, storage_errors, write
 from shared.core import keys
 from shared.core.model import (
     Cursor,
+    Deletion,
     Head,
     Known,
     Lane,
     Misfit,
     Place,
     Progress,
+    Recent,
+    Record,
     RecordId,
     RunId,
     Version,
 )
 from shared.core.settle import Transaction
-from shared.core.sizes import columns
+from shared.core.sizes import columns, join
 from shared.core.times import (
     instant_optional,
     parse,
@@ -86,12 +90,14 @@ class TableRecords:
                     "low": min(prefixes),
                     "high": max(prefixes) + "~",
                 },
-                select=["RowKey", "hash"],
+                select=["RowKey", "hash", "deleted"],
             )
             for row in rows:
                 prefix, stamp, n = _parts(row["RowKey"])
                 if prefix in prefixes:
-                    found[prefixes[prefix]].append(Known(parse(stamp), int(n), row["hash"]))
+                    deleted = parse_optional(row.get("deleted"))
+                    state = Known(parse(stamp), int(n), row.get("hash") or "", deleted)
+                    found[prefixes[prefix]].append(state)
         return {record: states for record, states in found.items() if states}
 
     def commit(self, place: Place, transaction: Transaction, etag: Etag | None) -> Etag:
@@ -116,9 +122,9 @@ class TableRecords:
         # a second name may: a record keeps it from version to version.
         operations += [("create", row) for row in _rows(place, transaction)]
         aliases = {
-            version.record.alias: version.record.id
-            for version in transaction.versions
-            if version.record.alias is not None
+            content.alias: content.id
+            for content in (version.content for version in transaction.versions)
+            if isinstance(content, Record) and content.alias is not None
         }
         operations += [
             (
@@ -163,7 +169,7 @@ def _rows(place: Place, transaction: Transaction) -> list[dict[str, Any]]:
     partition = keys.partition(place)
     rows: list[dict[str, Any]] = []
     for version in transaction.versions:
-        row = keys.version_row(version.record.id, version.updated_at, version.n)
+        row = keys.version_row(version.content.id, version.updated_at, version.n)
         rows += [
             {"PartitionKey": partition, "RowKey": row, **_version(version, transaction.head)},
             {"PartitionKey": partition, "RowKey": keys.feed_row(version.seq), "version": row},
@@ -172,18 +178,29 @@ def _rows(place: Place, transaction: Transaction) -> list[dict[str, Any]]:
 
 
 def _version(version: Version, head: Head) -> dict[str, Any]:
+    content = version.content
     return {
-        "id": version.record.id,
+        "id": content.id,
         "updated_at": keys.instant(version.updated_at),
         "n": version.n,
         "seq": version.seq,
-        "hash": version.record.digest,
-        "start": instant_optional(version.record.start),
         "first_seen": instant_optional(head.touched_at),
         "run": head.run,
         "lane": head.lane.value if head.lane else None,
-        **columns("body", version.record.body),
+        **(_body(content) if isinstance(content, Record) else _grave(content)),
     }
+
+
+def _body(record: Record) -> dict[str, Any]:
+    return {
+        "hash": record.digest,
+        "start": instant_optional(record.start),
+        **columns("body", record.body),
+    }
+
+
+def _grave(deletion: Deletion) -> dict[str, Any]:
+    return {"deleted": keys.instant(deletion.at), "evidence": deletion.evidence}
 
 
 def _parts(row_key: str) -> tuple[str, str, str]:
@@ -205,8 +222,15 @@ def _head_row(place: Place, head: Head) -> dict[str, Any]:
         "cursor": head.cursor,
         "used": " ".join(head.used),
         "reached": instant_optional(head.reached),
+        "again": head.again,
+        **span_columns("walked", head.walked),
+        "walked_at": instant_optional(head.walked_at),
+        **columns("recent", _recent_text(head.recent)),
+        "checks": json.dumps(head.checks),
         "checked_at": instant_optional(head.checked_at),
+        "generation": head.generation,
         "seq": head.seq,
+        "announced": head.announced,
         "records": head.records,
         "versions": head.versions,
         "oldest": instant_optional(head.oldest),
@@ -232,8 +256,15 @@ def _head(row: dict[str, Any]) -> Head:
         cursor=None if cursor is None else Cursor(cursor),
         used=tuple(row["used"].split()),
         reached=parse_optional(row.get("reached")),
+        again=row["again"],
+        walked=parse_span("walked", row),
+        walked_at=parse_optional(row.get("walked_at")),
+        recent=_recent(join("recent", row)),
+        checks=tuple(RecordId(check) for check in json.loads(row["checks"])),
         checked_at=parse_optional(row.get("checked_at")),
+        generation=row.get("generation"),
         seq=row["seq"],
+        announced=row["announced"],
         records=row["records"],
         versions=row["versions"],
         oldest=parse_optional(row.get("oldest")),
@@ -243,4 +274,16 @@ def _head(row: dict[str, Any]) -> Head:
         retry_at=parse_optional(row.get("retry_at")),
         writer=row.get("writer"),
         touched_at=parse_optional(row.get("touched_at")),
+    )
+
+
+def _recent_text(recent: Sequence[Recent]) -> str:
+    rows = [[one.id, keys.instant(one.start), one.settled, one.listed] for one in recent]
+    return json.dumps(rows, separators=(",", ":"))
+
+
+def _recent(text: str) -> tuple[Recent, ...]:
+    return tuple(
+        Recent(RecordId(record), parse(start), settled, listed)
+        for record, start, settled, listed in json.loads(text)
     )
