@@ -19,6 +19,7 @@ from shared.adapters.tables.once import TableOneTime
 from shared.adapters.tables.poison import TablePoison
 from shared.adapters.tables.records import TableRecords
 from shared.adapters.tables.slots import TableSlots
+from shared.bells import Bells
 from shared.cleanup import Cleanup
 from shared.config import Settings
 from shared.connections import Connections
@@ -162,11 +163,13 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
     known = {provider.name: provider for provider in providers}
     spending = Spending(ports.budgets, ports.clock)
     tokens = Tokens(known, ports.connections, ports.cipher, spending, ports.clock, ports.mint)
+    bells = Bells(ports.records, ports.queue)
     sync = Sync(
         known,
         ports.connections,
         ports.records,
         ports.queue,
+        bells,
         tokens,
         spending,
         ports.clock,
@@ -190,7 +193,15 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
     overview = Overview(known, ports.connections, ports.records)
     nightly = Nightly(known, ports.slots, ports.connections, ports.queue)
     cleanup = Cleanup(
-        ports.once, ports.slots, ports.poison, ports.connections, ports.cipher, ports.mint
+        known,
+        ports.once,
+        ports.slots,
+        ports.poison,
+        ports.connections,
+        ports.records,
+        bells,
+        ports.cipher,
+        ports.mint,
     )
     return Services(
         settings,

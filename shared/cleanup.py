@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain, islice, takewhile
 
-from shared.core.model import Connection, Listed, Ref, SealedGrant
+from shared.bells import Bells
+from shared.core.model import Connection, Listed, Place, ProviderName, Ref, SealedGrant
 from shared.errors import LostRace, Unsealable
 from shared.log import alarm, event
 from shared.ports import (
@@ -16,9 +17,11 @@ from shared.ports import (
     Mint,
     OneTimeStore,
     PoisonStore,
+    RecordStore,
     SealPlace,
     SlotStore,
 )
+from shared.provider import Provider
 from shared.renewal import open_access, open_refresh
 
 #: Long after anybody could still follow a link.
@@ -29,16 +32,21 @@ SLOT_LIFE = timedelta(days=30)
 FAILURE_LIFE = timedelta(days=30)
 #: Rows of a kind that one run looks at, so that it ends in time; the next one goes on.
 MOST = 5_000
+#: What looking for a bell costs: every resource of a connection has a head.
+HEADS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Cleanup:
     """Runs every hour.  Being stopped anywhere, or run twice at once, does no harm."""
 
+    providers: Mapping[ProviderName, Provider]
     once: OneTimeStore
     slots: SlotStore
     poison: PoisonStore
     connections: ConnectionStore
+    records: RecordStore
+    bells: Bells
     cipher: Cipher
     mint: Mint
     most: int = MOST
@@ -49,7 +57,8 @@ class Cleanup:
         dropped += self.slots.drop(now - SLOT_LIFE, most=self.most)
         dropped += self.poison.sweep(now - FAILURE_LIFE, most=self.most)
         resealed = overtaken = unsealable = 0
-        for one in self._some():
+        some = list(self._some())
+        for one in some:
             try:
                 resealed += self._reseal(one.ref)
             except LostRace:
@@ -58,7 +67,22 @@ class Cleanup:
                 unsealable += 1
         if unsealable:
             alarm("reseal.unsealable", skipped=unsealable)
-        event("cleanup.done", dropped=dropped, resealed=resealed, skipped=overtaken + unsealable)
+        rung = sum(self._ring(one) for one in some[: -(-self.most // HEADS)])
+        event("cleanup.done", dropped=dropped, resealed=resealed, rung=rung,
+              skipped=overtaken + unsealable)  # fmt: skip
+
+    def _ring(self, one: Listed) -> int:
+        """Ring for what a job had no time to ring for; return for how many resources."""
+        found = self.connections.by_ref(one.ref)
+        provider = self.providers.get(one.provider)
+        if found is None or provider is None:
+            return 0
+        rung = 0
+        for resource in provider.resources:
+            place = Place(one.provider, found.value.user, resource.name)
+            stored = self.records.head(place)
+            rung += self.bells.ring(one.ref, place, stored) is not stored
+        return rung
 
     def _some(self) -> Iterator[Listed]:
         """Yield as many connections as one run looks at, from anywhere in their ring.

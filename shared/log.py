@@ -37,6 +37,7 @@ class Fields(TypedDict, total=False):
     connections: int
     dropped: int
     resealed: int
+    rung: int
     skipped: int
 
 

@@ -14,6 +14,7 @@ from typing import Generic, NewType, Protocol, TypeAlias, TypeVar
 from shared.core.budget import Budget
 from shared.core.model import (
     AccountId,
+    Bell,
     Connection,
     GrantId,
     Head,
@@ -280,6 +281,10 @@ class JobQueue(Protocol):
 
     def defer(self, job: Job, delay: timedelta) -> None:
         """Ask for ``job`` to run, no sooner than after ``delay``; at most a day at a time."""
+        ...
+
+    def ring(self, bell: Bell) -> None:
+        """Tell the readers of the raw layer, for as long as a week."""
         ...
 
     def put_back(self, body: bytes, queue: str, delay: timedelta) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from shared.bells import Bells
 from shared.core import walk
 from shared.core.keys import fingerprint, instant
 from shared.core.model import (
@@ -83,6 +84,7 @@ class Sync:
     connections: ConnectionStore
     records: RecordStore
     queue: JobQueue
+    bells: Bells
     tokens: Tokens
     spending: Spending
     clock: Clock
@@ -133,6 +135,7 @@ class Sync:
                 keep(self.records, place, stored, after, answer, connection=connection, now=now)
             except LostRace:
                 continue
+            self.bells.ring(connection.ref, place, self.records.head(place))
             return
         event("document.overtaken", ref=connection.ref, resource=resource)
 
@@ -158,6 +161,8 @@ class Sync:
         place = Place(connection.provider, connection.user, job.resource)
         stored = self.records.head(place)
         if stored.value.run != job.run or stored.value.progress not in ACTIVE:
+            # Perhaps it died between its last page and the bell.
+            self.bells.ring(job.ref, place, stored)
             event("job.late", ref=job.ref, resource=job.resource, run=job.run)
             return
         now, until = self.clock(), stored.value.retry_at
@@ -176,6 +181,7 @@ class Sync:
         except LostRace:
             # A newer run, or another worker on this job: whoever wrote the head carries on.
             event("job.overtaken", ref=job.ref, resource=job.resource, run=job.run)
+        self.bells.ring(job.ref, place, Stored(turn.head, turn.etag))
 
     def _due(self, job: StartJob) -> Connection | None:
         found, listed = self.connections.by_ref(job.ref), self.connections.listed(job.ref)
@@ -204,7 +210,7 @@ class Sync:
         job = ChunkJob(connection.ref, resource.name, run.id, run.lane)
         mine = run.own
         for _ in range(TRIES):
-            stored = self.records.head(place)
+            stored = self.bells.ring(connection.ref, place, self.records.head(place))
             head = stored.value
             if head.progress in ACTIVE and head.run is not None:
                 job = replace(job, run=head.run, lane=head.lane or run.lane)

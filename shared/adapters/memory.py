@@ -13,6 +13,7 @@ from shared.core import keys
 from shared.core.budget import Budget
 from shared.core.model import (
     AccountId,
+    Bell,
     Connection,
     GrantId,
     Head,
@@ -360,6 +361,8 @@ class MemoryQueue:
     deferred: list[tuple[Job, timedelta]] = field(default_factory=list)
     #: What was put back into poison queues: body, origin and delay.
     returned: list[tuple[bytes, str, timedelta]] = field(default_factory=list)
+    #: The bells, in order.
+    rung: list[Bell] = field(default_factory=list)
     down: bool = False
 
     def defer(self, job: Job, delay: timedelta) -> None:
@@ -367,6 +370,12 @@ class MemoryQueue:
         if self.down:
             raise StorageDown("the queue was switched off")
         self.deferred.append((job, max(delay, timedelta(0))))
+
+    def ring(self, bell: Bell) -> None:
+        """Ring, in so far as anybody hears it."""
+        if self.down:
+            raise StorageDown("the queue was switched off")
+        self.rung.append(bell)
 
     def put_back(self, body: bytes, queue: str, delay: timedelta) -> None:
         """Keep the message."""

@@ -15,8 +15,8 @@ from azure.storage.queue import BinaryBase64EncodePolicy, QueueClient
 from shared.adapters.identity import credential
 from shared.adapters.tables import BRIEF, quiet_sdk, storage_errors
 from shared.config import Storage
-from shared.core.codec import encode
-from shared.core.model import ChunkJob, Job, LookJob, StartJob
+from shared.core.codec import encode, encode_bell
+from shared.core.model import Bell, ChunkJob, Job, LookJob, StartJob
 from shared.errors import LostRace, StorageDown
 
 #: Work that somebody waits for, work that nobody does, and what providers tell us: each scales on
@@ -28,6 +28,8 @@ POISON = "-poison"
 LONGEST = timedelta(hours=24)
 #: A message waits for as long as it takes; the default would drop it after 7 days.
 FOREVER = -1
+#: Where readers are told that something has landed, and for how many seconds.
+BELLS, BELL_LIFE = "raw-landed", 7 * 24 * 3600
 OPTIONS: Mapping[str, Any] = {
     "retry_total": 3,
     "retry_connect": 3,
@@ -51,6 +53,10 @@ class StorageQueues:
         """Send ``job`` so that it becomes visible after ``delay``, rounded up to a second."""
         self._send(_queue(job), encode(job).encode(), delay)
 
+    def ring(self, bell: Bell) -> None:
+        """Send ``bell``, which nobody misses after a week: readers go by their own numbers."""
+        self._send(BELLS, encode_bell(bell).encode(), timedelta(0), life=BELL_LIFE)
+
     def put_back(self, body: bytes, queue: str, delay: timedelta) -> None:
         """Send ``body`` as it is."""
         self._send(queue + POISON, body, delay)
@@ -67,12 +73,12 @@ class StorageQueues:
             return False
         return True
 
-    def _send(self, name: str, body: bytes, delay: timedelta) -> None:
+    def _send(self, name: str, body: bytes, delay: timedelta, *, life: int = FOREVER) -> None:
         seconds = math.ceil(min(max(delay, timedelta(0)), LONGEST).total_seconds())
         try:
             with storage_errors():
                 queue = self._open(name)
-                queue.send_message(body, visibility_timeout=seconds, time_to_live=FOREVER)
+                queue.send_message(body, visibility_timeout=seconds, time_to_live=life)
         except LostRace as error:
             # The queue was removed, or is just being made: nobody's race, and not for a caller
             # to take for one.  The next try makes it anew.

@@ -9,6 +9,7 @@ from typing import Any
 
 from shared.core.keys import instant
 from shared.core.model import (
+    Bell,
     ChunkJob,
     FinishJob,
     GrantId,
@@ -32,6 +33,19 @@ def encode(job: Job) -> str:
     """Write ``job`` as JSON.  It names the connection by its ref, and nobody by an id."""
     fields = {"ref": job.ref, **_fields(job)}
     return json.dumps({"form": FORM, **fields, "attempt": job.attempt, "waits": job.waits})
+
+
+def encode_bell(bell: Bell) -> str:
+    """Write ``bell`` as JSON; layer 2 reads it, so this is part of the raw layer's contract."""
+    return json.dumps(
+        {
+            "form": FORM,
+            "ref": bell.ref,
+            "resource": bell.resource,
+            "generation": bell.generation,
+            "seq": bell.seq,
+        }
+    )
 
 
 def decode(body: bytes) -> Job:

@@ -320,6 +320,16 @@ class LookJob:
 Job = ChunkJob | FinishJob | StartJob | LookJob
 
 
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """What readers are told: the feed of this name has got as far as ``seq``."""
+
+    ref: Ref
+    resource: ResourceName
+    generation: str
+    seq: int
+
+
 class Status(StrEnum):
     """How a connection stands."""
 

@@ -25,6 +25,7 @@ from shared.core import budget as budgets
 from shared.core import keys
 from shared.core.model import (
     AccountId,
+    Bell,
     ChunkJob,
     Claim,
     Connection,
@@ -38,6 +39,7 @@ from shared.core.model import (
     Lane,
     Limit,
     Listed,
+    LookJob,
     Misfit,
     Page,
     Pending,
@@ -1436,6 +1438,10 @@ class PoisonContract:
 CHUNK = ChunkJob(Ref("ref"), SLEEP, RunId("run"), Lane.MANUAL, attempt=2, waits=1)
 FINISH = FinishJob(Ref("ref"), GrantId("grant"), attempt=1)
 START = StartJob(Ref("ref"), NOW.replace(minute=0))
+LOOK = LookJob(
+    Ref("ref"), ResourceName("sleep"), RecordId("r1"), alias=False, gone=False, at=NOW, key="key"
+)
+BELL = Bell(Ref("ref"), ResourceName("sleep"), "0a1b2c3d", 42)
 
 
 class QueueContract:
@@ -1443,8 +1449,14 @@ class QueueContract:
 
     @pytest.mark.parametrize(
         "job",
-        [CHUNK, replace(CHUNK, lane=Lane.BACKFILL), FINISH, START],
-        ids=["somebody waits", "nobody waits", "finish a connection", "start a night's run"],
+        [CHUNK, replace(CHUNK, lane=Lane.BACKFILL), FINISH, START, LOOK],
+        ids=[
+            "somebody waits",
+            "nobody waits",
+            "finish a connection",
+            "start a night's run",
+            "look at a record",
+        ],
     )
     def test_a_job_arrives_as_it_was(
         self, queue: JobQueue, received: Callable[[], list[Job]], job: Job
@@ -1468,6 +1480,18 @@ class QueueContract:
         queue.defer(CHUNK, timedelta(0))
 
         assert received() == [CHUNK, CHUNK]
+
+    def test_readers_hear_a_bell_and_workers_do_not(
+        self,
+        queue: JobQueue,
+        received: Callable[[], list[Job]],
+        heard: Callable[[], list[dict[str, object]]],
+    ) -> None:
+        queue.ring(BELL)
+
+        told = {"form": 1, "ref": "ref", "resource": "sleep", "generation": "0a1b2c3d", "seq": 42}
+        assert heard() == [told]
+        assert received() == []
 
     @pytest.mark.parametrize("body", BODIES)
     @pytest.mark.parametrize("origin", ["sync-now", "sync-later"])

@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from dev.azurite import Azurite
 from shared.adapters import queue as queue_module
 from shared.adapters import tables as tables_module
-from shared.adapters.queue import LATER, NOW, StorageQueues
+from shared.adapters.queue import BELLS, EVENTS, LATER, NOW, StorageQueues
 from shared.adapters.tables import Tables, storage_errors
 from shared.adapters.tables.budgets import TableBudgets
 from shared.adapters.tables.connections import TableConnections
@@ -319,10 +319,10 @@ class TestTablePoison(PoisonContract):
 class TestStorageQueues(QueueContract):
     @pytest.fixture
     def plain(self, azurite: Azurite) -> Iterator[dict[str, QueueClient]]:
-        """Both queues as somebody sees them who knows nothing of base64."""
+        """The queues as somebody sees them who knows nothing of base64."""
         queues = {
             name: QueueClient.from_connection_string(azurite.connection_string, name)
-            for name in (NOW, LATER)
+            for name in (NOW, LATER, EVENTS)
         }
         yield queues
         for queue in queues.values():
@@ -331,7 +331,7 @@ class TestStorageQueues(QueueContract):
     @pytest.fixture
     def queue(self, storage: Storage, plain: dict[str, QueueClient]) -> StorageQueues:
         made = StorageQueues(storage)
-        for name in (NOW, LATER):
+        for name in (NOW, LATER, EVENTS):
             made._open(name)
             plain[name].clear_messages()
         return made
@@ -345,6 +345,15 @@ class TestStorageQueues(QueueContract):
                     jobs.append(decode(base64.b64decode(message.content, validate=True)))
                     queue.delete_message(message)
             return jobs
+
+        return take
+
+    @pytest.fixture
+    def heard(self, azurite: Azurite) -> Callable[[], list[dict[str, object]]]:
+        def take() -> list[dict[str, object]]:
+            with QueueClient.from_connection_string(azurite.connection_string, BELLS) as queue:
+                texts = [message.content for message in queue.receive_messages()]
+            return [json.loads(base64.b64decode(text, validate=True)) for text in texts]
 
         return take
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -18,6 +19,7 @@ from shared.adapters.memory import (
     MemoryRecords,
     MemorySlots,
 )
+from shared.core.codec import encode_bell
 from shared.core.model import Job, Lane, Place, Sealed, Secret
 from shared.errors import LostRace, StorageDown, Unsealable
 from shared.ports import Etag
@@ -130,6 +132,10 @@ class TestMemoryQueue(QueueContract):
     @pytest.fixture
     def received(self, queue: MemoryQueue) -> Callable[[], list[Job]]:
         return lambda: [job for job, _ in queue.take()]
+
+    @pytest.fixture
+    def heard(self, queue: MemoryQueue) -> Callable[[], list[dict[str, object]]]:
+        return lambda: [json.loads(encode_bell(bell)) for bell in queue.rung]
 
     @pytest.fixture
     def returned(self, queue: MemoryQueue) -> Callable[[str], list[bytes]]:

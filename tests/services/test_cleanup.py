@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 
 from shared.cleanup import FAILURE_LIFE, SLOT_LIFE, Cleanup
-from shared.core.model import AccountId, Claim, Connection, Secret, Status
+from shared.core.model import AccountId, Bell, Claim, Connection, Secret, Status
 from shared.errors import LostRace
 from shared.ports import Etag, OneTime, SealPlace, Slot
 from shared.renewal import open_access, open_refresh
 from tests.builders import NOW, PROVIDER, USER, a_document
-from tests.services.world import World
+from tests.services.world import PROFILE, World
 
 HOUR = timedelta(hours=1)
 
@@ -204,6 +204,23 @@ def test_a_run_looks_at_so_many_and_the_next_ones_go_on(first: str) -> None:
     for _ in users:
         cleanup.run(NOW)
     assert all(sealed_anew(world, user) for user in users)
+
+
+def test_a_bell_that_nobody_rang_is_rung(world: World) -> None:
+    place = world.place(PROFILE)
+    stored = world.records.head(place)
+    world.records.put_head(place, replace(stored.value, announced=0), stored.etag)
+    world.queue.rung.clear()
+
+    world.services.cleanup.run(NOW)
+    world.services.cleanup.run(NOW)
+
+    head = world.records.head(place).value
+    assert head.generation is not None
+    assert world.queue.rung == [
+        Bell(world.connection().ref, place.resource, head.generation, head.seq)
+    ]
+    assert head.announced == head.seq
 
 
 def test_a_lost_race_is_no_reason_to_stop(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

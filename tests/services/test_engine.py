@@ -36,6 +36,7 @@ from shared.core.model import (
     ACTIVE,
     HISTORY_START,
     AccountId,
+    Bell,
     Connection,
     Cursor,
     Head,
@@ -50,6 +51,7 @@ from shared.core.model import (
     Quota,
     Record,
     RecordId,
+    Ref,
     ResourceName,
     Secret,
     Span,
@@ -319,6 +321,11 @@ class Queue:
     def defer(self, job: Job, delay: timedelta) -> None:
         self._engine.post(encode(job).encode(), max(delay, timedelta(0)), poison=False)
 
+    def ring(self, bell: Bell) -> None:
+        # A worker that was late rings for less than others have already.
+        before = self._engine.rung.get((bell.ref, bell.resource), bell)
+        self._engine.rung[bell.ref, bell.resource] = max(before, bell, key=lambda one: one.seq)
+
     def put_back(self, body: bytes, queue: str, delay: timedelta) -> None:
         self._engine.post(body, delay, poison=True)
 
@@ -339,6 +346,7 @@ class Engine:
         self.records = MemoryRecords()
         self.poison = MemoryPoison()
         self.mail: list[Mail] = []
+        self.rung: dict[tuple[Ref, ResourceName], Bell] = {}
         self._in_hand: list[Mail] = []
         self.raised: list[BaseException] = []
         self.downs = 0
@@ -694,6 +702,10 @@ class Engine:
             if resource.scope in self.provider.scopes[user]
         ]
 
+    def owner(self, ref: Ref) -> UserId | None:
+        found = self.connections.by_ref(ref)
+        return found.value.user if found else None
+
     def head(self, user: UserId, resource: ResourceName = RESOURCE) -> Head:
         return self.records.head(Place(PROVIDER, user, resource)).value
 
@@ -731,6 +743,10 @@ class Engine:
         assert sorted(feed.values()) == sorted(versions), "the feed and the versions differ"
         assert all(feed[version.seq] == row for row, version in versions.items())
         assert head.versions == len(versions)
+        assert head.announced == head.seq
+        [ref] = [one.ref for one in self.connections.everyone() if self.owner(one.ref) == user]
+        bell = self.rung.get((ref, resource))
+        assert (bell.seq if bell else 0) == head.seq, "nobody was told of the last records"
         alive = [one for one in self.records.current(place).values() if one.body]
         assert head.records == len(alive)
         before = None

@@ -8,6 +8,7 @@ import pytest
 from shared.core import backoff
 from shared.core.model import (
     AccountId,
+    Bell,
     ChunkJob,
     Deletion,
     Head,
@@ -295,6 +296,68 @@ def test_a_resource_that_others_write_all_the_time_is_tried_again_later(
     world.services.run(job)
 
     assert (job, STORAGE_PAUSE) in world.queue.deferred
+
+
+def test_readers_are_told_of_what_has_landed_once_a_slice() -> None:
+    world = connected(60)
+
+    world.work()
+
+    told = [bell for bell in world.queue.rung if bell.resource == RESOURCE]
+    assert told == [Bell(world.connection().ref, RESOURCE, head(world).generation or "", 60)]
+    assert head(world).announced == 60
+    world.start()
+    world.work()
+    assert len([bell for bell in world.queue.rung if bell.resource == RESOURCE]) == 1
+
+
+def test_a_bell_that_could_not_be_rung_is_rung_by_the_same_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = connected(3)
+    job = world.chunk()
+    ring = world.queue.ring
+
+    def down(bell: Bell) -> None:
+        raise StorageDown("made up")
+
+    monkeypatch.setattr(world.queue, "ring", down)
+    world.services.run(job)
+    assert (head(world).progress, head(world).announced) == (Progress.FINISHED, 0)
+    monkeypatch.setattr(world.queue, "ring", ring)
+    world.work()
+
+    assert [bell.seq for bell in world.queue.rung if bell.resource == RESOURCE] == [3]
+
+
+def test_a_start_rings_for_what_a_lost_job_has_left() -> None:
+    world = connected(3)
+    world.work()
+    stored = world.records.head(PLACE)
+    world.records.put_head(PLACE, replace(stored.value, announced=1), stored.etag)
+    world.queue.rung.clear()
+
+    world.start()
+
+    assert [bell.seq for bell in world.queue.rung] == [3]
+
+
+def test_a_bell_that_somebody_else_overtakes_was_rung_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = connected(3)
+    put = world.records.put_head
+
+    def lost(place: Place, head: Head, etag: Etag | None) -> Etag:
+        if head.announced:
+            raise LostRace("412")
+        return put(place, head, etag)
+
+    monkeypatch.setattr(world.records, "put_head", lost)
+    world.work()
+
+    assert [bell.seq for bell in world.queue.rung if bell.resource == RESOURCE] == [3]
+    assert head(world).progress is Progress.FINISHED
 
 
 def test_nothing_new_writes_nothing() -> None:
