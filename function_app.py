@@ -19,6 +19,7 @@ from shared.adapters.http import (
     query,
     redirect,
     require_own_page,
+    since_of,
     with_browser,
 )
 from shared.config import Settings
@@ -70,13 +71,18 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
 @app.route("providers/{provider}/sync", methods=["POST"])
 @answers_errors
 def sync(req: func.HttpRequest) -> func.HttpResponse:
-    """Bring the caller's records up to date, or join the run that is doing so."""
+    """Bring the caller's records up to date, or join the run that is doing so.
+
+    With ``{"since": "2024-01-31"}`` the run reaches back to that day, behind everybody else's.
+    """
     user = _caller(req)
     provider = services().provider(req.route_params.get("provider"))
     stored = services().ports.connections.find(user, provider.name)
     if stored is None:
         raise NotConnected(f"Connect {provider.title} first.")
-    run = services().sync.start(stored.value, Lane.MANUAL)
+    since = since_of(req)
+    lane = Lane.MANUAL if since is None else Lane.BACKFILL
+    run = services().sync.start(stored.value, lane, since=since)
     return json_answer({"run": run, "status": f"/providers/{provider.name}/status/"}, 202)
 
 

@@ -159,6 +159,14 @@ class Unauthorized(Problem):
     code = "unauthorized"
 
 
+class BadRequest(Problem):
+    """A request that says something else than it may."""
+
+    status = 400
+    title = "This request cannot be understood"
+    code = "bad_request"
+
+
 class Forbidden(Problem):
     """The caller is known, or does not matter: this way is closed."""
 

@@ -92,18 +92,27 @@ class Sync:
     mint: Mint
     backfill_days: int
 
-    def start(self, connection: Connection, lane: Lane, *, own: RunId | None = None) -> RunId:
+    def start(
+        self,
+        connection: Connection,
+        lane: Lane,
+        *,
+        own: RunId | None = None,
+        since: datetime | None = None,
+    ) -> RunId:
         """Start a run of every resource, or join the one that is under way; return its name.
 
         ``own`` names the run where the same call may come again after a crash: then what that
-        run has begun and may have lost its message gets another one.  Raises ``NotConnected``
-        when there is nothing to fetch with.
+        run has begun and may have lost its message gets another one.  ``since`` reaches further
+        back than usual, also where a run is under way.  Raises ``NotConnected`` when there is
+        nothing to fetch with.
         """
         if connection.status is not Status.CONNECTED:
             raise NotConnected("Connect again first: the access to this account has ended.")
         now = self.clock()
         name = self._under_way(connection) or own or RunId(self.mint())
-        run = _Run(name, lane, goal(now, days=self.backfill_days), now, own)
+        whole = goal(now, days=self.backfill_days, since=since)
+        run = _Run(name, lane, whole, now, own)
         for resource in self.providers[connection.provider].resources:
             run = replace(run, id=self._start_resource(connection, resource, run))
         return run.id
@@ -213,6 +222,12 @@ class Sync:
             stored = self.bells.ring(connection.ref, place, self.records.head(place))
             head = stored.value
             if head.progress in ACTIVE and head.run is not None:
+                farther = walk.reach(head, run.goal)
+                if farther != head:
+                    try:
+                        self.records.put_head(place, farther, stored.etag)
+                    except LostRace:
+                        continue
                 job = replace(job, run=head.run, lane=head.lane or run.lane)
                 if head.run == mine or self._lifeless(head, run.at):
                     # A message too many is read and dropped; a missing one would leave the run

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
+from datetime import UTC, date, datetime, time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from werkzeug.http import dump_cookie
 from shared.config import Settings, origin
 from shared.errors import (
     AppError,
+    BadRequest,
     ConfigError,
     Forbidden,
     LostRace,
@@ -39,6 +41,8 @@ DEPRECATION = "@1793491200"
 #: What ``secrets.token_urlsafe(32)`` makes; anything else in our cookie is not ours.
 COOKIE_VALUE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 SAME_SITE = frozenset({"same-site", "same-origin"})
+#: Bytes in a body; ours are shorter than a line.
+LONGEST_BODY = 1_024
 #: Characters in a query value; a front end takes 4,096 bytes for the whole query.
 LONGEST_VALUE = 4_096
 
@@ -136,6 +140,27 @@ def query(req: func.HttpRequest, name: str) -> str:
     """Return a query value; empty where it is missing or longer than any of ours."""
     value: str = req.params.get(name) or ""
     return value if len(value) <= LONGEST_VALUE else ""
+
+
+def since_of(req: func.HttpRequest) -> datetime | None:
+    """Return the midnight (UTC) from which the body wants records; None where it has no wish.
+
+    Raises ``BadRequest`` for a body that is anything but empty or ``{"since": "2024-01-31"}``.
+    """
+    body = req.get_body()
+    if not body.strip():
+        return None
+    try:
+        match json.loads(body[:LONGEST_BODY]):
+            case {"since": None, **more} if not more:
+                return None
+            case {"since": str(day), **more} if not more:
+                return datetime.combine(date.fromisoformat(day), time(), UTC)
+            case dict(empty) if not empty:
+                return None
+    except (ValueError, RecursionError):
+        pass
+    raise BadRequest('Send no body, or a day such as {"since": "2024-01-31"}.')
 
 
 def require_own_page(req: func.HttpRequest, settings: Settings) -> None:

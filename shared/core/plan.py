@@ -18,9 +18,13 @@ DOCUMENT_AGE = timedelta(days=7)
 PATIENT_PAGES = 4
 
 
-def goal(now: datetime, *, days: int) -> Span:
-    """Choose what a run must cover: the last ``days`` days, or everything when 0."""
-    return Span(now - timedelta(days=days) if days else HISTORY_START, now)
+def goal(now: datetime, *, days: int, since: datetime | None = None) -> Span:
+    """Choose what a run must cover: the last ``days`` days, or everything when 0.
+
+    ``since`` reaches further back, and never less far.
+    """
+    start = now - timedelta(days=days) if days else HISTORY_START
+    return Span(start if since is None else max(HISTORY_START, min(start, since)), now)
 
 
 def next_window(held: Span | None, goal: Span) -> Span | None:

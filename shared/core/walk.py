@@ -101,7 +101,11 @@ def turn_check(head: Head, record: RecordId, page: Page, *, now: datetime) -> He
     noted = recent.note(_alive(head, now), page.records, now=now)
     known = noted if page.records else recent.forget(noted, record)
     rest = tuple(check for check in head.checks if check != record)
-    return _rest(replace(known, checks=rest))
+    after = replace(known, checks=rest)
+    if rest or head.window is not None or head.goal is None:
+        return _rest(after)
+    # The goal may have grown meanwhile.
+    return _rest(_open(after, head.goal))
 
 
 def heard(head: Head, record: RecordId, page: Page, *, said: datetime, now: datetime) -> Head:
@@ -118,6 +122,13 @@ def heard(head: Head, record: RecordId, page: Page, *, said: datetime, now: date
     if gone.walked is None or gone.walked_at is None or gone.walked_at < said:
         return gone
     return replace(_down(gone, gone.walked), walked=None, walked_at=None)
+
+
+def reach(head: Head, goal: Span) -> Head:
+    """Let a run that is under way reach as far back as ``goal`` does."""
+    if head.goal is None or head.goal.start <= goal.start:
+        return head
+    return replace(head, goal=Span(goal.start, head.goal.end))
 
 
 def same_place(head: Head, other: Head) -> bool:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.codec import decode, encode
+from shared.core.codec import decode, encode, encode_bell
 from shared.core.model import (
+    Bell,
     ChunkJob,
     FinishJob,
     GrantId,
@@ -125,6 +126,18 @@ def test_a_job_reads_back_as_it_was(job: Job) -> None:
 def test_the_first_form_stays_readable(doc: dict[str, Any], job: Job) -> None:
     assert decode(json.dumps(doc).encode()) == job
     assert json.loads(encode(job)) == doc
+
+
+def test_a_bell_says_how_far_which_feed_has_got() -> None:
+    bell = Bell(Ref("r"), ResourceName("sleep"), "0a1b2c3d", 42)
+
+    assert json.loads(encode_bell(bell)) == {
+        "form": 1,
+        "ref": "r",
+        "resource": "sleep",
+        "generation": "0a1b2c3d",
+        "seq": 42,
+    }
 
 
 @pytest.mark.parametrize(

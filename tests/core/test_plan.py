@@ -26,6 +26,13 @@ def test_the_first_goal_is_the_last_thirty_days() -> None:
     assert goal(NOW, days=30) == Span(NOW - timedelta(days=30), NOW)
 
 
+def test_a_wish_reaches_further_back_and_never_less_far() -> None:
+    assert goal(NOW, days=30, since=day("2024-01-01")) == Span(day("2024-01-01"), NOW)
+    assert goal(NOW, days=30, since=day("03-20")) == goal(NOW, days=30)
+    assert goal(NOW, days=30, since=day("1999-01-01")) == Span(HISTORY_START, NOW)
+    assert goal(NOW, days=0, since=day("2024-01-01")) == Span(HISTORY_START, NOW)
+
+
 def test_no_days_means_everything() -> None:
     assert goal(NOW, days=0) == Span(HISTORY_START, NOW)
 

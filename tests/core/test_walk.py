@@ -338,7 +338,7 @@ def test_between_two_windows_nothing_is_asked_for_yet() -> None:
 
 
 def test_the_last_check_ends_the_run() -> None:
-    head = reading(window=None, until=None, checks=(RecordId("a"), RecordId("b")))
+    head = reading(held=MARCH, window=None, until=None, checks=(RecordId("a"), RecordId("b")))
 
     one = walk.turn_check(head, RecordId("a"), a_page([a_record("a", start="03-29")]), now=NOW)
     assert (one.progress, one.checks) == (Progress.RUNNING, ("b",))
@@ -439,3 +439,38 @@ def test_a_window_of_one_page_cannot_shift() -> None:
 
     assert read.walked is None
     assert walk.heard(read, RecordId("a"), a_page([]), said=NOW - MS, now=NOW) == read
+
+
+def test_a_run_under_way_can_be_made_to_reach_further_back() -> None:
+    head = reading(goal=span("03-05", "03-31"))
+
+    farther = walk.reach(head, span("01-01", "04-02"))
+
+    assert farther.goal == span("01-01", "03-31")
+    assert walk.same_place(farther, head)
+    assert walk.reach(farther, span("02-01", "04-02")) == farther
+    assert walk.turn(farther, a_page([]), now=NOW).window == span("01-01", "03-01")
+    assert walk.reach(Head(), MARCH) == Head()
+
+
+def test_a_goal_that_grew_during_the_checks_is_read_after_them() -> None:
+    head = reading(held=MARCH, window=None, until=None, checks=(RecordId("a"),))
+    farther = walk.reach(head, span("01-01", "03-31"))
+
+    after = walk.turn_check(farther, RecordId("a"), a_page([]), now=NOW)
+
+    assert (after.progress, after.window) == (Progress.RUNNING, span("01-01", "03-01"))
+
+
+def test_a_window_that_was_opened_again_during_the_checks_is_read() -> None:
+    head = reading(held=MARCH, checks=(RecordId("a"),))
+
+    after = walk.turn_check(head, RecordId("a"), a_page([]), now=NOW)
+
+    assert (after.progress, after.window, after.checks) == (Progress.RUNNING, LATE, ())
+
+
+def test_a_check_without_a_goal_ends_the_run() -> None:
+    head = Head(progress=Progress.RUNNING, checks=(RecordId("a"),))
+
+    assert walk.turn_check(head, RecordId("a"), a_page([]), now=NOW).progress is Progress.FINISHED

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from dev.simulator import Fault, Member
-from shared.core.model import ChunkJob, Lane
+from shared.core.model import ChunkJob, Lane, Place, ProviderName, ResourceName, UserId
 from tests.functions.world import RESOURCES, Browser, World, run
 
 SYNC = "/providers/whoop/sync/"
@@ -149,6 +149,76 @@ def test_the_first_run_can_be_joined(world: World, ana: Browser) -> None:
 
     assert answer.status == 202
     assert answer.json["run"] == ana.status()["run"]["id"]
+
+
+def asked_since(browser: Browser, day: str) -> str:
+    body = f'{{"since": "{day}"}}'.encode()
+    answer = browser.ask("POST", SYNC, body=body)
+    assert answer.status == 202
+    run: str = answer.json["run"]
+    return run
+
+
+def test_a_member_can_have_older_records_as_well(
+    world: World, ana: Browser, member: Member
+) -> None:
+    day = (world.clock() - timedelta(days=50)).date()
+
+    asked_since(ana, day.isoformat())
+    lanes = {job.lane for job, _ in world.queue.deferred if isinstance(job, ChunkJob)}
+    world.work()
+
+    assert lanes == {Lane.BACKFILL}
+    held = {one["resource"]: one["held"] for one in ana.status()["resources"]}
+    assert held["sleep"]["start"] == f"{day.isoformat()}T00:00:00.000Z"
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    truth = world.simulator.truth(member.user_id, midnight, None)
+    sleeps = Place(ProviderName("whoop"), UserId("ana"), ResourceName("sleep"))
+    assert set(world.records.current(sleeps)) == {record["id"] for record in truth["sleep"]}
+
+
+def test_a_run_that_is_active_is_made_to_reach_as_far(world: World, ana: Browser) -> None:
+    ana.connect(world.simulator.world.add_member(days=60))
+    day = (world.clock() - timedelta(days=45)).date().isoformat()
+
+    assert asked_since(ana, day) == ana.status()["run"]["id"]
+    world.work()
+
+    held = {one["resource"]: one["held"] for one in ana.status()["resources"]}
+    assert held["cycle"]["start"] == held["sleep"]["start"] == f"{day}T00:00:00.000Z"
+    assert ana.status()["run"]["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'"2024-01-31"',
+        b'{"since": "yesterday"}',
+        b'{"since": 20240131}',
+        b'{"since": "2024-02-30"}',
+        b'{"until": "2024-01-31"}',
+        b'{"since": "2024-01-31", "user": "bea"}',
+        b"\xff",
+        b"[" * 5_000,
+        b'{"since": "' + b" " * 2_000 + b'"}',
+    ],
+    ids=lambda body: ascii(body)[2:20],
+)
+def test_a_wish_that_makes_no_sense_is_told_what_would(
+    ana: Browser, member: Member, body: bytes
+) -> None:
+    answer = ana.ask("POST", SYNC, body=body)
+
+    assert (answer.status, answer.json["code"]) == (400, "bad_request")
+    assert '{"since": "2024-01-31"}' in answer.json["detail"]
+
+
+@pytest.mark.parametrize("body", [b"", b" \n", b"{}", b'{"since": null}'])
+def test_no_wish_is_the_usual(world: World, ana: Browser, member: Member, body: bytes) -> None:
+    assert ana.ask("POST", SYNC, body=body).status == 202
+    assert {job.lane for job, _ in world.queue.take() if isinstance(job, ChunkJob)} == {Lane.MANUAL}
 
 
 def test_who_is_not_connected_has_nothing_to_sync(ana: Browser) -> None:
