@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--day-seconds", type=int, default=86_400, help="how long a day lasts")
     parser.add_argument("--windows", choices=("fixed", "sliding"), default="fixed")
     parser.add_argument("--token-seconds", type=int, default=3600)
+    parser.add_argument("--webhook-url", action="append", help="may be given several times")
+    parser.add_argument("--webhook-timeout", type=float, default=1.0, help="seconds per answer")
+    parser.add_argument("--hour-seconds", type=float, default=3600.0, help="retries last so long")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds per answer")
     return parser
 
@@ -68,10 +71,13 @@ def _simulator(chosen: argparse.Namespace, secret: str) -> Simulator:
             "windows",
             "token_seconds",
             "latency",
+            "webhook_timeout",
+            "hour_seconds",
         )
     }
     if chosen.redirect_uri:
         settings["redirect_uris"] = tuple(chosen.redirect_uri)
+    settings["webhook_urls"] = tuple(chosen.webhook_url or ())
     simulator = Simulator(Options(client_secret=secret, **settings))
     for _ in range(chosen.members):
         simulator.world.add_member(days=chosen.days)

@@ -3,13 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
+from wsgiref.types import WSGIEnvironment
 
 from werkzeug import Response
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, Rule
 
 from dev.simulator import answers, question
 from dev.simulator.members import Document, Member, Resource
+from dev.simulator.served import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +23,15 @@ class Call:
     identity: str
     parameters: Mapping[str, str]
     now: datetime
+    #: Takes in which records the answer shows.
+    shown: list[Version]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What an endpoint answers, and the scopes without which it does not."""
 
+    name: str
     answer: Callable[[Call], Response]
     scopes: frozenset[str]
 
@@ -34,10 +40,28 @@ class Operation:
 class RevokeAccess:
     """``DELETE /v2/user/access``: the only call that changes anything."""
 
+    name: str = "revoke"
+
 
 @dataclass(frozen=True, slots=True)
 class MapActivity:
     """``GET /v1/activity-mapping/{id}``: the only call that is about nobody in particular."""
+
+    name: str = "activity_mapping"
+
+
+Endpoint: TypeAlias = Operation | RevokeAccess | MapActivity
+
+
+def match(environ: WSGIEnvironment) -> tuple[Endpoint, str] | int:
+    """Find the endpoint for a request and the id in its path, or the status that refuses it."""
+    try:
+        endpoint, found = ROUTES.bind_to_environ(environ).match()
+    except MethodNotAllowed:
+        return 405
+    except HTTPException:
+        return 404
+    return endpoint, str(found.get("identity", ""))
 
 
 def collection(resource: Resource) -> Callable[[Call], Response]:
@@ -53,6 +77,7 @@ def collection(resource: Resource) -> Callable[[Call], Response]:
         listed = call.member.listing(resource, start=asked.start, end=asked.end, now=call.now)
         following = asked.offset + asked.limit
         page = listed[asked.offset : following]
+        call.shown.extend((resource, item.id, item.revision.document) for item in page)
         document: dict[str, Any] = {"records": [item.revision.document for item in page]}
         if following < len(listed):
             document["next_token"] = asked.token_for(following)
@@ -68,7 +93,7 @@ def single(resource: Resource) -> Callable[[Call], Response]:
     """Answer with one record by its id."""
 
     def answer(call: Call) -> Response:
-        return _found(call.member.find(resource, call.identity, now=call.now))
+        return _found(call, resource, call.member.find(resource, call.identity, now=call.now))
 
     return answer
 
@@ -78,24 +103,24 @@ def sleep_of_cycle(call: Call) -> Response:
     for item in call.member.listing("sleep", start=None, end=None, now=call.now):
         document = item.revision.document
         if str(document["cycle_id"]) == call.identity and not document["nap"]:
-            return _found(document if _has_cycle(call) else None)
-    return _found(None)
+            return _found(call, "sleep", document if _has_cycle(call) else None)
+    return answers.of_status(404)
 
 
 def recovery_of_cycle(call: Call) -> Response:
     """Answer with the recovery of a cycle."""
     recovery = call.member.find("recovery", call.identity, now=call.now)
-    return _found(recovery if _has_cycle(call) else None)
+    return _found(call, "recovery", recovery if _has_cycle(call) else None)
 
 
 def profile(call: Call) -> Response:
     """Answer with the member's name and address."""
-    return answers.of_json(call.member.profile)
+    return _found(call, "profile", call.member.profile)
 
 
 def body_measurement(call: Call) -> Response:
     """Answer with the member's measurements, if any were ever given."""
-    return _found(call.member.body)
+    return _found(call, "body_measurement", call.member.body)
 
 
 def mapped(members: Mapping[int, Member], v1_id: int, now: datetime) -> Response:
@@ -113,32 +138,50 @@ def _has_cycle(call: Call) -> bool:
     return call.member.find("cycle", call.identity, now=call.now) is not None
 
 
-def _found(document: Document | None) -> Response:
-    return answers.of_status(404) if document is None else answers.of_json(document)
+def _found(call: Call, resource: str, document: Document | None) -> Response:
+    if document is None:
+        return answers.of_status(404)
+    identity = document.get("id", document.get("cycle_id", resource))
+    call.shown.append((resource, str(identity), document))
+    return answers.of_json(document)
 
 
-def _get(path: str, answer: Callable[[Call], Response], *scopes: str) -> Rule:
+def _get(path: str, operation: Operation) -> Rule:
     # Ids that cannot be ids are unknown paths to the router, and so 404 before any sign-in.
-    return Rule(
-        f"/developer/v2/{path}", methods=["GET"], endpoint=Operation(answer, frozenset(scopes))
-    )
+    return Rule(f"/developer/v2/{path}", methods=["GET"], endpoint=operation)
+
+
+def _operation(name: str, answer: Callable[[Call], Response], *scopes: str) -> Operation:
+    return Operation(name, answer, frozenset(scopes))
 
 
 #: Beside WHOOP's published document: there is no ``/v2/recovery/{id}``.
 ROUTES = Map(
     [
-        _get("cycle", collection("cycle"), "read:cycles"),
-        _get("cycle/<int:identity>", single("cycle"), "read:cycles"),
+        _get("cycle", _operation("cycles", collection("cycle"), "read:cycles")),
+        _get("cycle/<int:identity>", _operation("cycle", single("cycle"), "read:cycles")),
         # The document names no scope here; it shows a sleep by way of a cycle.
-        _get("cycle/<int:identity>/sleep", sleep_of_cycle, "read:cycles", "read:sleep"),
-        _get("cycle/<int:identity>/recovery", recovery_of_cycle, "read:recovery"),
-        _get("recovery", collection("recovery"), "read:recovery"),
-        _get("activity/sleep", collection("sleep"), "read:sleep"),
-        _get("activity/sleep/<uuid:identity>", single("sleep"), "read:sleep"),
-        _get("activity/workout", collection("workout"), "read:workout"),
-        _get("activity/workout/<uuid:identity>", single("workout"), "read:workout"),
-        _get("user/profile/basic", profile, "read:profile"),
-        _get("user/measurement/body", body_measurement, "read:body_measurement"),
+        _get(
+            "cycle/<int:identity>/sleep",
+            _operation("cycle_sleep", sleep_of_cycle, "read:cycles", "read:sleep"),
+        ),
+        _get(
+            "cycle/<int:identity>/recovery",
+            _operation("cycle_recovery", recovery_of_cycle, "read:recovery"),
+        ),
+        _get("recovery", _operation("recoveries", collection("recovery"), "read:recovery")),
+        _get("activity/sleep", _operation("sleeps", collection("sleep"), "read:sleep")),
+        _get("activity/sleep/<uuid:identity>", _operation("sleep", single("sleep"), "read:sleep")),
+        _get("activity/workout", _operation("workouts", collection("workout"), "read:workout")),
+        _get(
+            "activity/workout/<uuid:identity>",
+            _operation("workout", single("workout"), "read:workout"),
+        ),
+        _get("user/profile/basic", _operation("profile", profile, "read:profile")),
+        _get(
+            "user/measurement/body",
+            _operation("body_measurement", body_measurement, "read:body_measurement"),
+        ),
         Rule("/developer/v2/user/access", methods=["DELETE"], endpoint=RevokeAccess()),
         Rule(
             "/developer/v1/activity-mapping/<int:identity>",

@@ -1,28 +1,34 @@
 """The simulator as one WSGI app: who may pass, what they get, and a record of it."""
 
-import hashlib
 import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from werkzeug import Request, Response
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException
 
-from dev.simulator import answers, api, members
+from dev.simulator import answers, members, signing
+from dev.simulator.agenda import Happening
+from dev.simulator.blast import Load, blast
+from dev.simulator.changes import Changes
 from dev.simulator.consent import Consent
 from dev.simulator.control import Control
-from dev.simulator.faults import Fault, Faults
-from dev.simulator.limits import Limits, Verdict
-from dev.simulator.members import RESOURCES, Document
-from dev.simulator.moments import Clock, written
-from dev.simulator.oauth import Grant, OAuth
+from dev.simulator.faults import Fault, Unusable
+from dev.simulator.gate import Gate
+from dev.simulator.living import Chance, Rates
+from dev.simulator.members import RESOURCES, Document, Resource
+from dev.simulator.moments import Clock
+from dev.simulator.oauth import OAuth
 from dev.simulator.options import Options
 from dev.simulator.question import MAX_LIMIT
+from dev.simulator.volley import Volley
+from dev.simulator.webhooks import Post, Webhooks
 from dev.simulator.world import World
 
 AUTHORIZE_PATH = "/oauth/oauth2/auth"
@@ -60,20 +66,23 @@ class Simulator:
         clock: Callable[[], datetime] = _now,
         *,
         sleep: Callable[[float], None] = time.sleep,
+        post: Post = signing.post,
     ) -> None:
-        """Begin with nobody in the world."""
+        """Begin with nobody in the world; ``post`` is how webhooks leave it."""
         self.options = options
         self._lock = threading.RLock()
         self._clock = Clock(clock)
         self._sleep = sleep
-        self._log: list[Document] = []
-        self._limits = Limits(options)
-        self._faults = Faults()
-        self.world = World(seed=options.seed, clock=self._clock, lock=self._lock)
+        self.world = World(seed=options.seed, clock=self._clock, lock=self._lock, tell=self._tell)
+        self.changes = Changes(self.world)
+        self.webhooks = Webhooks(options, self.world.dice("webhooks"), self._clock.now, post)
+        self._chance = Chance(self.world, self.changes)
         # Not seeded: after a restart, a token from before must not become somebody else's.
         self._oauth = OAuth(options, mint=lambda: secrets.token_urlsafe(32))
         self._consent = Consent(options, self._oauth, self.world.members)
+        self._gate = Gate(options, self.world, self._oauth)
         self._control = Control(self)
+        self._blasts = 0
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -81,8 +90,13 @@ class Simulator:
         try:
             # A slow sender must not keep the lock.
             request.get_data()
-            with self._lock:
-                answer = self._answer(request)
+            if request.path.startswith(CONTROL_PREFIX):
+                # Not under the lock: it takes it by itself, and may have to wait for others.
+                answer = _Answer(self._control.answer(request))
+            else:
+                with self._lock:
+                    self.world.announce()
+                    answer = self._answer(request)
         except HTTPException as error:
             answer = _Answer(answers.of_status(error.code or 500))
         if answer.pause > 0:
@@ -95,12 +109,12 @@ class Simulator:
     def log(self) -> list[Document]:
         """The data and token requests so far, oldest first."""
         with self._lock:
-            return [dict(entry) for entry in self._log]
+            return [dict(entry) for entry in self._gate.log]
 
     def clear_log(self) -> None:
         """Forget the requests so far."""
         with self._lock:
-            self._log.clear()
+            self._gate.log.clear()
 
     def truth(
         self, user_id: int, start: datetime | None, end: datetime | None
@@ -112,6 +126,42 @@ class Simulator:
         with self._lock:
             member = self.world.member(user_id)
             return members.truth(member, start=start, end=end, now=self.world.now())
+
+    def deleted(self, user_id: int) -> dict[Resource, list[str]]:
+        """Give the ids of what a member had and has no more; what came back is not among them."""
+        with self._lock:
+            return self.world.member(user_id).deleted(self.world.now())
+
+    def served(self, user_id: int) -> dict[str, dict[str, list[Document]]]:
+        """Give every version that went out whole, by resource and id, the first served first.
+
+        Two versions differ in their canonical JSON.  Whether the app waited for an answer that
+        was late is not known here.
+        """
+        with self._lock:
+            self.world.member(user_id)
+            return self._gate.served.of(user_id)
+
+    def live(
+        self, days: int = 1, *, user_id: int | None = None, rates: Rates | None = None
+    ) -> list[Document]:
+        """Let days go by for everybody or for one member, and give the changes that chance had.
+
+        The clock moves on by ``days``.  With 0 it stays, and members catch up with a clock that
+        was moved elsewhere: new records come until now, and changes for each whole day.
+        """
+        if not 0 <= days <= 3660:
+            raise Unusable("days is between 0 and 3660")
+        chosen = Rates() if rates is None else rates
+        happened: list[Document] = []
+        with self._lock:
+            living = list(self.world.members) if user_id is None else [user_id]
+            for _ in range(max(1, days)):
+                self._clock.advance(86_400 if days else 0)
+                for one in living:
+                    self.world.go_on(one, pending=chosen.pending)
+                    happened += self._chance.draw(one, chosen)
+        return happened
 
     def minimum_requests(
         self, user_ids: Iterable[int], start: datetime | None, end: datetime | None
@@ -129,13 +179,13 @@ class Simulator:
     def add_fault(self, fault: Fault) -> int:
         """Put a rule into force; say how many there are."""
         with self._lock:
-            self._faults.add(fault, now=self.world.now())
-            return len(self._faults)
+            self._gate.faults.add(fault, now=self.world.now())
+            return len(self._gate.faults)
 
     def clear_faults(self) -> None:
         """Let everything go well again."""
         with self._lock:
-            self._faults.clear()
+            self._gate.faults.clear()
 
     def expire_tokens(self, user_id: int) -> int:
         """End a member's access tokens, not their refresh tokens; say how many grants."""
@@ -153,20 +203,41 @@ class Simulator:
         """Move the simulator's clock on, for the world, tokens and quotas alike."""
         with self._lock:
             self._clock.advance(seconds)
+            self.world.announce()
             return self.world.now()
+
+    def blast(self, load: Load, *, url: str | None = None, edits: float = 0.0) -> dict[str, Any]:
+        """Send webhooks of what connected members have at a steady rate, and measure the answers.
+
+        ``edits`` is the share of events before which the record is really scored again.  They go
+        to ``url``, or the first of the webhooks' own, and not into the webhooks' log.
+        """
+        if not 0 <= edits <= 1:
+            raise Unusable("edits is between 0 and 1")
+        target = url or next(iter(self.webhooks.urls), None)
+        if target is None:
+            raise Unusable("there is no URL to send to")
+        with self._lock:
+            self._blasts += 1
+            volley = Volley(self.world, self.changes, self._oauth.granted(), self._blasts)
+        secret = self.options.client_secret
+        return blast(signing.checked_url(target), secret, load, volley.event(edits), self.world.now)
+
+    def _tell(self, happenings: list[Happening]) -> None:
+        """Send webhooks about members who are connected; nobody hears of the others."""
+        connected = self._oauth.granted()
+        self.webhooks.tell(one for one in happenings if one.user_id in connected)
 
     # Requests
 
     def _answer(self, request: Request) -> _Answer:
-        if request.path.startswith(CONTROL_PREFIX):
-            return _Answer(self._control.answer(request))
         if request.path == AUTHORIZE_PATH:
             return _Answer(self._ask(request))
         if request.path == TOKEN_PATH:
-            return self._pass("token", request)
+            return _Answer(*self._gate.answer("token", request))
         if request.path.startswith(API_PREFIX):
             revokes = request.method == "DELETE" and request.path.endswith("/user/access")
-            return self._pass("revoke" if revokes else "data", request)
+            return _Answer(*self._gate.answer("revoke" if revokes else "data", request))
         return _Answer(answers.of_status(404))
 
     def _ask(self, request: Request) -> Response:
@@ -177,106 +248,3 @@ class Simulator:
                 return self._consent.decide(request, now=self.world.now())
             case _:
                 return answers.of_status(405)
-
-    def _pass(self, kind: str, request: Request) -> _Answer:
-        """Let a request through the quota and the faults to its answer, and record it."""
-        now = self.world.now()
-        user_id = self._whose(kind, request)
-        counts = kind != "token" or self.options.count_token_calls
-        # WHOOP does not say whether it counts before it looks at the token; a gateway does.
-        verdict = self._limits.admit(now) if counts else Verdict(admitted=True, headers={})
-        response, pause = answers.of_status(429), 0.0
-        if verdict.admitted:
-            response, pause = self._admitted(kind, request, now)
-        for name, value in verdict.headers.items():
-            # A fault may have brought headers of its own.
-            response.headers.setdefault(name, value)
-        self._log.append(_entry(kind, request, response, user_id=user_id, now=now))
-        return _Answer(response, pause + self.options.latency)
-
-    def _admitted(self, kind: str, request: Request, now: datetime) -> tuple[Response, float]:
-        """Give the answer, gone wrong if there is a rule, and how long it hangs."""
-
-        def genuine() -> Response:
-            if kind == "token":
-                return self._trade(request, now)
-            return self._operate(request, now)
-
-        cursor = request.args.get("nextToken")
-        fault = self._faults.take(request.path, cursor, now=now)
-        if fault is None:
-            return genuine(), 0.0
-        response = fault.spoil(genuine, cursor)
-        if response.status_code == 429:
-            response.headers.setdefault("X-RateLimit-Remaining", "0")
-        return response, fault.delay
-
-    def _trade(self, request: Request, now: datetime) -> Response:
-        if request.method != "POST":
-            return answers.of_status(405)
-        return self._oauth.token(request, now=now)
-
-    def _operate(self, request: Request, now: datetime) -> Response:
-        """Answer a data request, or say why not."""
-        router = api.ROUTES.bind_to_environ(request.environ)
-        try:
-            endpoint, found = router.match()
-        except MethodNotAllowed:
-            return answers.of_status(405)
-        except HTTPException:
-            return answers.of_status(404)
-        if isinstance(endpoint, api.MapActivity):
-            return api.mapped(self.world.members, found["identity"], now)
-
-        grant = self._oauth.authenticate(_bearer(request), now=now)
-        if grant is None:
-            return answers.of_status(401)
-        if isinstance(endpoint, api.RevokeAccess):
-            self._oauth.revoke(grant.user_id)
-            return answers.of_status(204)
-        return self._read(endpoint, grant, str(found.get("identity", "")), request, now)
-
-    def _read(
-        self, operation: api.Operation, grant: Grant, identity: str, request: Request, now: datetime
-    ) -> Response:
-        if not operation.scopes <= set(grant.scopes):
-            return answers.of_status(self.options.missing_scope_status)
-        member = self.world.member(grant.user_id)
-        return operation.answer(api.Call(member, identity, request.args, now))
-
-    def _whose(self, kind: str, request: Request) -> int | None:
-        if kind == "token":
-            return self._oauth.subject(request.form)
-        grant = self._oauth.owner(_bearer(request))
-        return None if grant is None else grant.user_id
-
-
-def _bearer(request: Request) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _entry(
-    kind: str, request: Request, response: Response, *, user_id: int | None, now: datetime
-) -> Document:
-    return {
-        "at": written(now),
-        "method": request.method,
-        "path": request.path,
-        "query": dict(_shown(request)),
-        "status": response.status_code,
-        "user_id": user_id,
-        "kind": kind,
-    }
-
-
-def _shown(request: Request) -> Iterator[tuple[str, str]]:
-    """Give the query as far as it may be written down."""
-    for name, value in request.args.items():
-        if name in {"limit", "start", "end"}:
-            yield name, value
-        elif name == "nextToken":
-            # Enough to see that one was asked for twice.
-            yield name, f"#{hashlib.sha256(value.encode()).hexdigest()[:8]}"
-        else:
-            yield name, "…"

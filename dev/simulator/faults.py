@@ -76,6 +76,11 @@ class Fault:
             return False
         return re.search(self.path, path) is not None
 
+    @property
+    def mangles(self) -> bool:
+        """Whether nobody can read what was genuinely answered."""
+        return self.status is not None or self.cut or self.broken
+
     def spoil(self, genuine: Callable[[], Response], cursor: str | None) -> Response:
         """Answer in place of ``genuine``, or spoil what it answers."""
         if self.refuse_cursor:

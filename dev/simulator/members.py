@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -39,16 +38,35 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """A record is not there from ``at`` on; ``last`` is how it looked before."""
+
+    at: datetime
+    last: Revision
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One item: its id as it stands in paths, and everything it is going to look like."""
 
     id: str
-    revisions: tuple[Revision, ...]
+    revisions: tuple[Revision | Gone, ...]
 
-    def shown(self, now: datetime) -> Revision | None:
-        """Give what the world can see of it, if it can see anything yet."""
+    @property
+    def latest(self) -> Revision:
+        """Give how it looks in the end, or looked before it went."""
+        look = self.revisions[-1]
+        return look.last if isinstance(look, Gone) else look
+
+    def state(self, now: datetime) -> Revision | Gone | None:
+        """Give how it stands, or None before the world has heard of it."""
         past = [revision for revision in self.revisions if revision.at <= now]
         return past[-1] if past else None
+
+    def shown(self, now: datetime) -> Revision | None:
+        """Give what the world can see of it, if it can see anything."""
+        state = self.state(now)
+        return state if isinstance(state, Revision) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +79,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:
-    """Somebody with a strap.  ``body`` is None for one who never gave any measurement."""
+    """Somebody with a strap.  ``body`` is None for one who never gave any measurement.
+
+    ``records`` changes as the member lives on.
+    """
 
     user_id: int
     email: str
@@ -69,7 +90,7 @@ class Member:
     last_name: str
     days: int
     body: Document | None
-    records: Mapping[Resource, tuple[Record, ...]]
+    records: dict[Resource, tuple[Record, ...]]
 
     @property
     def profile(self) -> Document:
@@ -94,10 +115,32 @@ class Member:
 
     def find(self, resource: Resource, identity: str, *, now: datetime) -> Document | None:
         """Give one record by its id (a recovery's is its cycle's), or None."""
+        record = self.record(resource, identity)
+        revision = record.shown(now) if record else None
+        return revision.document if revision else None
+
+    def record(self, resource: Resource, identity: str) -> Record | None:
+        """Give a record with all its looks, past and future."""
         for record in self.records[resource]:
-            if record.id == identity and (revision := record.shown(now)):
-                return revision.document
+            if record.id == identity:
+                return record
         return None
+
+    def keep(self, resource: Resource, record: Record) -> None:
+        """Take in a new record, or a new state of one that is there."""
+        others = tuple(one for one in self.records[resource] if one.id != record.id)
+        self.records[resource] = (*others, record)
+
+    def deleted(self, now: datetime) -> dict[Resource, list[str]]:
+        """Give the ids of what was there and is not any more."""
+        return {
+            resource: sorted(
+                record.id
+                for record in self.records[resource]
+                if isinstance(record.state(now), Gone)
+            )
+            for resource in RESOURCES
+        }
 
 
 def truth(

@@ -100,6 +100,10 @@ class OAuth:
             return None
         return grant if now < grant.access_expires_at else None
 
+    def granted(self) -> set[int]:
+        """Give the user ids of all whose grant was not revoked, however old its tokens are."""
+        return {grant.user_id for grant in self._grants if grant.alive}
+
     def expire(self, user_id: int, *, now: datetime) -> int:
         """End a member's access tokens and leave the refresh tokens good; say how many."""
         return self._change(user_id, lambda grant: replace(grant, access_expires_at=now))

@@ -25,6 +25,17 @@ class Options:
     revoke_family_on_reuse: bool = True
     count_token_calls: bool = False
     missing_scope_status: Literal[401, 403] = 401
+    #: Where webhooks are sent to; all of them to each.
+    webhook_urls: tuple[str, ...] = ()
+    #: How many seconds an answer may take.
+    webhook_timeout: float = 1.0
+    #: How long the "hour" lasts over which webhooks are retried.
+    hour_seconds: float = 3600.0
+    #: Sign every retry anew, instead of repeating the first timestamp.
+    webhook_resign: bool = False
+    #: Give events of one member and moment the same trace id.
+    webhook_share_traces: bool = False
+    webhook_threads: int = 8
 
     def __post_init__(self) -> None:
         """Refuse what could only end in a puzzling simulator."""
@@ -32,9 +43,19 @@ class Options:
             raise ValueError(f"windows are fixed or sliding, not {self.windows!r}")
         if self.missing_scope_status not in {401, 403}:
             raise ValueError("missing_scope_status is 401 or 403")
-        for name in ("per_minute", "per_day", "minute_seconds", "day_seconds", "token_seconds"):
+        for name in (
+            "per_minute",
+            "per_day",
+            "minute_seconds",
+            "day_seconds",
+            "token_seconds",
+            "webhook_threads",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
+        for name in ("webhook_timeout", "hour_seconds"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be more than 0")
         if self.latency < 0:
             raise ValueError("latency cannot be negative")
         if not self.redirect_uris:

@@ -20,6 +20,9 @@ FOLDER = Path(__file__).parents[2] / "dev" / "simulator"
         {"day_seconds": 0},
         {"latency": -1},
         {"redirect_uris": ()},
+        {"webhook_timeout": 0},
+        {"webhook_threads": 0},
+        {"hour_seconds": 0},
     ],
 )
 def test_impossible_options_are_refused(settings: dict[str, Any]) -> None:

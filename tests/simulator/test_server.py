@@ -17,6 +17,7 @@ import pytest
 import requests
 
 from dev.simulator import Fault, Simulator, serve
+from tests.simulator.receiver import a_receiver
 from tests.simulator.visitor import CALLBACK, CLIENT_ID, CLIENT_SECRET, Visitor, a_simulator
 
 ROOT = Path(__file__).parents[2]
@@ -198,12 +199,31 @@ def test_the_command_says_where_it_is_and_ends_when_told(name: str) -> None:
     assert (started.returncode, out, err) == (0, "", "")
 
 
+def test_the_command_sends_webhooks_where_it_is_told() -> None:
+    with a_receiver() as receiver:
+        arguments = ["--client-id", CLIENT_ID, "--redirect-uri", CALLBACK, "--days", "3"]
+        more = ["--webhook-url", receiver.url, "--hour-seconds", "0.5", "--webhook-timeout", "3"]
+        with command(*arguments, *more, secret=CLIENT_SECRET) as started:
+            assert started.stdout is not None
+            url = started.stdout.readline().split()[-1]
+            user_id = requests.get(f"{url}/control/members", timeout=10).json()[0]["user_id"]
+            connect(url, user_id)
+            change = {"kind": "add_workout", "user_id": user_id}
+            made = requests.post(f"{url}/control/changes", json=change, timeout=10).json()
+            drained = requests.post(f"{url}/control/webhooks/drain", json={}, timeout=20).json()
+
+    assert drained == {"drained": True}
+    assert receiver.told == [("workout.updated", made["record"]["id"])]
+    assert receiver.received[0].is_signed(CLIENT_SECRET)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["--client-id", "x"], "SIMULATOR_CLIENT_SECRET"),
         (["--client-id", "x", "--client-secret", "y", "--per-minute", "0"], "per_minute"),
         (["--client-id", "x", "--client-secret", "y", "--days", "-1"], "days"),
+        (["--client-id", "x", "--client-secret", "y", "--webhook-url", "here"], "URL"),
     ],
 )
 def test_the_command_says_what_is_missing(arguments: list[str], complaint: str) -> None:

@@ -124,6 +124,7 @@ def test_the_log_says_who_asked_what_and_keeps_no_secret() -> None:
         "status": 200,
         "user_id": user_id,
         "kind": "data",
+        "operation": "cycles",
     }
     assert log[3]["query"]["nextToken"].startswith("#")
     written = json.dumps(log)

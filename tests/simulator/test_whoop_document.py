@@ -1,14 +1,17 @@
 import copy
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from dev.simulator import Member
+from dev.simulator import NO_CHANGES, Member, Rates
+from dev.simulator.members import Resource
 from dev.simulator.oauth import SCOPES
-from tests.simulator.visitor import Visitor, Watch, a_simulator
+from tests.simulator.visitor import COLLECTIONS, Visitor, Watch, a_simulator
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "whoop-openapi.json"
 
@@ -74,6 +77,104 @@ def test_every_answer_is_as_whoop_describes_it(index: int) -> None:
     member = [visitor.simulator.world.add_member(days=40) for _ in range(index + 1)][-1]
     checker = Checker(visitor, member)
 
+    read_everything(checker)
+    checker.get("/v2/user/profile/basic")
+    checker.get("/v2/user/measurement/body")
+
+    assert checker.checked > 150
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_so_is_every_answer_after_a_month_of_changes(index: int) -> None:
+    visitor = Visitor(a_simulator(Watch(), seed=index))
+    member = [visitor.simulator.world.add_member(days=10) for _ in range(index + 1)][-1]
+    kinds = {
+        one["kind"]
+        for _ in range(30)
+        for one in visitor.simulator.live(1, rates=Rates.all(0.7, reach_days=5))
+    }
+    assert len(kinds) >= 6
+    checker = Checker(visitor, member)
+
+    found = read_everything(checker)
+
+    truth = visitor.simulator.truth(member.user_id, None, None)
+    for template, resource in (
+        ("/v2/cycle", "cycle"),
+        ("/v2/recovery", "recovery"),
+        ("/v2/activity/sleep", "sleep"),
+        ("/v2/activity/workout", "workout"),
+    ):
+        assert [str(one.get("id") or one["cycle_id"]) for one in found[template]] == [
+            one["id"] for one in truth[resource]
+        ]
+    assert checker.checked > 100
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "rescore": {},
+    "alter": {},
+    "edit": {"fields": {"timezone_offset": "-03:30"}},
+    "reschedule": {"by": timedelta(minutes=-7)},
+    "delete": {},
+    "recreate": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource"),
+    [
+        (kind, resource)
+        for kind in CHANGES
+        for resource in COLLECTIONS
+        # A recovery has neither times nor an offset of its own.
+        if resource != "recovery" or kind not in {"edit", "reschedule"}
+    ],
+)
+def test_so_is_every_answer_after_each_change(kind: str, resource: Any) -> None:
+    visitor = Visitor(a_simulator(Watch()))
+    member = visitor.simulator.world.add_member(days=10)
+    listed = member.listing(resource, start=None, end=None, now=visitor.simulator.world.now())
+    changes, user_id = visitor.simulator.changes, member.user_id
+    for item in listed[2:5]:
+        more = list(CHANGES[kind].values())
+        if kind == "reschedule":
+            more = [item.revision.start + more[0]]
+        if kind == "recreate":
+            changes.delete(user_id, resource, item.id)
+        getattr(changes, kind)(user_id, resource, item.id, *more)
+
+    found = read_everything(Checker(visitor, member))
+
+    count = sum(len(records) for records in found.values())
+    truth = visitor.simulator.truth(user_id, None, None)
+    assert count == sum(len(truth[one]) for one in COLLECTIONS)
+
+
+def test_so_is_every_answer_after_late_scores() -> None:
+    visitor = Visitor(a_simulator(Watch()))
+    member = visitor.simulator.world.add_member(days=10)
+    visitor.simulator.live(3, rates=replace(NO_CHANGES, pending=1.0))
+    resources: tuple[Resource, ...] = ("recovery", "sleep", "workout")
+    scored: set[str] = set()
+    for _ in range(24):
+        now = visitor.simulator.advance(3600)
+        for resource in resources:
+            for item in member.listing(resource, start=None, end=None, now=now):
+                document = member.find(resource, item.id, now=now)
+                if document and document["score_state"] == "PENDING_SCORE":
+                    visitor.simulator.changes.score(member.user_id, resource, item.id)
+                    scored.add(resource)
+
+    found = read_everything(Checker(visitor, member))
+
+    assert scored == {"recovery", "sleep", "workout"}
+    states = {one["score_state"] for records in found.values() for one in records}
+    assert "PENDING_SCORE" not in states
+
+
+def read_everything(checker: Checker) -> dict[str, list[dict[str, Any]]]:
+    """Read all collections, and every record by its id."""
     found: dict[str, list[dict[str, Any]]] = {}
     for template in ("/v2/cycle", "/v2/recovery", "/v2/activity/sleep", "/v2/activity/workout"):
         records, query = [], {"limit": 25}
@@ -90,16 +191,13 @@ def test_every_answer_is_as_whoop_describes_it(index: int) -> None:
         checker.get("/v2/cycle/{cycleId}/sleep", cycleId=cycle["id"])
         checker.get("/v2/cycle/{cycleId}/recovery", cycleId=cycle["id"])
     for sleep in found["/v2/activity/sleep"]:
-        checker.get("/v2/activity/sleep/{sleepId}", sleepId=sleep["id"])
+        assert checker.get("/v2/activity/sleep/{sleepId}", sleepId=sleep["id"]) == sleep
         if "v1_id" in sleep:
             mapped = checker.get("/v1/activity-mapping/{activityV1Id}", activityV1Id=sleep["v1_id"])
             assert mapped["v2_activity_id"] == sleep["id"]
     for workout in found["/v2/activity/workout"]:
         checker.get("/v2/activity/workout/{workoutId}", workoutId=workout["id"])
-    checker.get("/v2/user/profile/basic")
-    checker.get("/v2/user/measurement/body")
-
-    assert checker.checked > 150
+    return found
 
 
 def test_every_refusal_is_one_that_whoop_describes() -> None:
