@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
@@ -11,6 +11,7 @@ import requests
 
 import whoop
 from dev.simulator import Fault, Member, Options, Simulator, serve
+from dev.simulator.members import Resource
 from shared.core.model import (
     HISTORY_START,
     Cursor,
@@ -37,8 +38,9 @@ from shared.provider import Grant, Provider, Shape
 
 CLIENT_SECRET = "its-secret"
 CALLBACK = "http://localhost:7071/oauth/whoop/callback/"
-CYCLE, WORKOUT, PROFILE, BODY = (
-    ResourceName(name) for name in ("cycle", "workout", "profile", "body_measurement")
+CYCLE, RECOVERY, SLEEP, WORKOUT, PROFILE, BODY = (
+    ResourceName(name)
+    for name in ("cycle", "recovery", "sleep", "workout", "profile", "body_measurement")
 )
 
 
@@ -190,6 +192,45 @@ def test_bodies_are_what_whoop_sent(scene: Scene, member: Member) -> None:
         assert record.body == json.dumps(
             json.loads(record.body), ensure_ascii=False, separators=(",", ":")
         )
+
+
+def test_asking_by_id_brings_what_the_list_has(scene: Scene, member: Member) -> None:
+    access = scene.connect(member).access
+    found = scene.read(access, Span(HISTORY_START, datetime.now(UTC)))
+
+    for resource in (CYCLE, RECOVERY, SLEEP, WORKOUT):
+        for record in found[resource][:30]:
+            assert scene.provider.fetch_one(access, resource, record.id).records == (record,)
+
+
+def test_a_night_leads_to_its_cycle_and_its_recovery(scene: Scene, member: Member) -> None:
+    access = scene.connect(member).access
+    found = scene.read(access, Span(HISTORY_START, datetime.now(UTC)))
+    nights = [record for record in found[SLEEP] if record.kin]
+    assert len(nights) >= 50
+    recoveries = {record.id: record for record in found[RECOVERY]}
+
+    assert {kin for night in nights for kin in night.kin if kin[0] == RECOVERY} >= {
+        (RECOVERY, name) for name in recoveries
+    }
+    assert all(
+        recoveries[name].alias == night.id
+        for night in nights
+        for resource, name in night.kin
+        if resource == RECOVERY and name in recoveries
+    )
+
+
+@pytest.mark.parametrize("kind", get_args(Resource))
+def test_what_was_deleted_is_not_there(scene: Scene, member: Member, kind: Resource) -> None:
+    access = scene.connect(member).access
+    resource = ResourceName(kind)
+    gone = scene.read(access, Span(HISTORY_START, datetime.now(UTC)))[resource][3]
+
+    scene.simulator.changes.delete(member.user_id, kind, gone.id)
+
+    with pytest.raises(NotThere):
+        scene.provider.fetch_one(access, resource, gone.id)
 
 
 class TestGrants:
