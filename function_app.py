@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,13 @@ from shared.adapters.http import (
     answers_errors,
     back_to_page,
     browser_of,
+    form_of,
+    has_newest,
     json_answer,
     new_browser,
+    not_modified,
     query,
+    records_answer,
     redirect,
     require_own_page,
     since_of,
@@ -33,11 +38,19 @@ from shared.errors import (
     StorageDown,
 )
 from shared.log import alarm
+from shared.reading import MOST, Wish
 
 if TYPE_CHECKING:
     from shared.bootstrap import Services
+    from shared.ports import Clock
+    from shared.provider import Provider
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+
+def wearables(env: Mapping[str, str], clock: Clock) -> list[Provider]:
+    """Return the providers, as ``env`` configures them."""
+    return [whoop.provider(env, clock)]
 
 
 @cache
@@ -47,7 +60,7 @@ def services() -> Services:
     from shared.bootstrap import build  # noqa: PLC0415
 
     env = os.environ
-    return build(Settings.from_env(env), lambda clock: [whoop.provider(env, clock)])
+    return build(Settings.from_env(env), lambda clock: wearables(env, clock))
 
 
 @app.route("providers", methods=["GET"])
@@ -84,6 +97,18 @@ def sync(req: func.HttpRequest) -> func.HttpResponse:
     lane = Lane.MANUAL if since is None else Lane.BACKFILL
     run = services().sync.start(stored.value, lane, since=since)
     return json_answer({"run": run, "status": f"/providers/{provider.name}/status/"}, 202)
+
+
+@app.route("providers/{provider}/records/{resource}", methods=["GET"])
+@answers_errors
+def records(req: func.HttpRequest) -> func.HttpResponse:
+    """Give the caller their own raw records, from a number of the feed on."""
+    user, form, reading = _caller(req), form_of(req), services().reading
+    provider, resource = req.route_params.get("provider"), req.route_params.get("resource")
+    feed = reading.open(user, provider, resource, Wish.of(req.params, most=MOST[form]))
+    if has_newest(req, feed, form):
+        return not_modified(feed, form)
+    return records_answer(reading.read(feed), form)
 
 
 @app.route("oauth/{provider}/ticket", methods=["POST"])

@@ -23,6 +23,7 @@ class Verb:
 VERBS = {
     "demo": Verb("dev.demo:main", "run the main job end to end and show the result", "run"),
     "up": Verb("dev.up:main", "run everything, with a page to click through", "run"),
+    "export": Verb("dev.export:main", "write a member's raw records as NDJSON files", "run"),
     "test": Verb("dev.checks:test", "run the tests; arguments go to pytest, but --gate", "test"),
     "check": Verb(
         "dev.checks:check", "run linters, types, import contracts", "check", with_node=False

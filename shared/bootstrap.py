@@ -21,7 +21,7 @@ from shared.adapters.tables.records import TableRecords
 from shared.adapters.tables.slots import TableSlots
 from shared.bells import Bells
 from shared.cleanup import Cleanup
-from shared.config import Settings
+from shared.config import Settings, Storage
 from shared.connections import Connections
 from shared.core.model import ChunkJob, FinishJob, Job, ProviderName, StartJob
 from shared.errors import NotConfigured, UnknownProvider
@@ -43,6 +43,7 @@ from shared.ports import (
     SlotStore,
 )
 from shared.provider import Provider
+from shared.reading import Reading
 from shared.renewal import Tokens
 from shared.spending import Spending
 from shared.sync import Sync
@@ -81,6 +82,7 @@ class Services:
     connections: Connections
     sync: Sync
     overview: Overview
+    reading: Reading
     nightly: Nightly
     cleanup: Cleanup
     poison: Poison
@@ -158,6 +160,12 @@ def build(settings: Settings, providers: Callable[[Clock], Iterable[Provider]]) 
     )
 
 
+def reading(storage: Storage, providers: Iterable[Provider]) -> Reading:
+    """Wire nothing but what reads the raw layer."""
+    known = {provider.name: provider for provider in providers}
+    return Reading(known, TableRecords(Tables(storage)))
+
+
 def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Services:
     """Join services and ports; tests bring their own."""
     known = {provider.name: provider for provider in providers}
@@ -211,6 +219,7 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         connections,
         sync,
         overview,
+        Reading(known, ports.records),
         nightly,
         cleanup,
         Poison(ports.poison, ports.connections, ports.records, ports.queue, ports.clock),

@@ -183,6 +183,22 @@ class UnknownProvider(Problem):
     code = "unknown_provider"
 
 
+class UnknownResource(Problem):
+    """The provider has no resource of this name."""
+
+    status = 404
+    title = "There are no such records"
+    code = "unknown_resource"
+
+
+class FeedRestarted(Problem):
+    """The feed that the caller has read from is gone; there may be a new one."""
+
+    status = 410
+    title = "The feed was begun anew"
+    code = "feed_restarted"
+
+
 class UnknownMessage(Problem):
     """No message of this name is kept."""
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Generic, NewType, Protocol, TypeAlias, TypeVar
 
 from shared.core.budget import Budget
+from shared.core.feed import Landed, Number
 from shared.core.model import (
     AccountId,
     Bell,
@@ -210,6 +211,14 @@ class RecordStore(Protocol):
 
     def commit(self, place: Place, transaction: Transaction, etag: Etag | None) -> Etag:
         """Write versions, their numbers and the head together or not at all; may ``LostRace``."""
+        ...
+
+    def numbers(self, place: Place, *, after: int, most: int) -> Sequence[Number]:
+        """Return up to ``most`` entries of the feed after ``after``, in order, without a hole."""
+        ...
+
+    def read(self, place: Place, numbers: Sequence[Number]) -> Iterator[Landed]:
+        """Yield these versions, in any order; what was erased meanwhile is missing."""
         ...
 
     def quarantine(self, place: Place, misfits: Sequence[Misfit], *, now: datetime) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import azure.functions as func
-from werkzeug.http import dump_cookie
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import dump_cookie, parse_accept_header, parse_etags
 
 from shared.config import Settings, origin
 from shared.errors import (
@@ -25,6 +26,7 @@ from shared.errors import (
     StorageDown,
 )
 from shared.log import alarm
+from shared.reading import JSON, LINES, Feed, FeedPage
 
 Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
@@ -87,6 +89,38 @@ def json_answer(body: Any, status: int = 200) -> func.HttpResponse:
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     return func.HttpResponse(
         text, status_code=status, headers=HEADERS, mimetype="application/json", charset="utf-8"
+    )
+
+
+def form_of(req: func.HttpRequest) -> str:
+    """Return the form in which the caller would rather have records; JSON if they do not say."""
+    accepted = parse_accept_header(req.headers.get("Accept"), MIMEAccept)
+    return accepted.best_match((JSON, LINES), JSON)
+
+
+def has_newest(req: func.HttpRequest, feed: Feed, form: str) -> bool:
+    """Say whether the caller has what they ask for (RFC 9110, section 13.1.2)."""
+    return parse_etags(req.headers.get("If-None-Match")).contains_weak(feed.tag(form))
+
+
+def not_modified(feed: Feed, form: str) -> func.HttpResponse:
+    """Tell the caller that they have it."""
+    return func.HttpResponse(status_code=304, headers=_validators(feed, form))
+
+
+def records_answer(page: FeedPage, form: str) -> func.HttpResponse:
+    """Return records, and in headers where to go on."""
+    feed, wish = page.feed, page.feed.wish
+    headers = {**_validators(feed, form), "Feed-Cursor": str(page.cursor)}
+    if feed.generation is not None:
+        headers["Feed-Generation"] = feed.generation
+    if page.more:
+        path = f"/providers/{feed.place.provider}/records/{feed.place.resource}/"
+        following = {"cursor": page.cursor, "limit": wish.limit, "generation": feed.generation}
+        history = {"history": "true"} if wish.history else {}
+        headers["Link"] = f'<{path}?{urlencode({**following, **history})}>; rel="next"'
+    return func.HttpResponse(
+        page.text(form).encode(), status_code=200, headers=headers, mimetype=form, charset="utf-8"
     )
 
 
@@ -181,6 +215,17 @@ def require_own_page(req: func.HttpRequest, settings: Settings) -> None:
 def _cookie_name(settings: Settings) -> str:
     # A prefix that only https may use, and that no subdomain can forge.
     return "__Host-gotogym_oauth" if settings.public_url.startswith("https") else "gotogym_oauth"
+
+
+def _validators(feed: Feed, form: str) -> dict[str, str]:
+    # A private cache may keep it, and has to ask each time whether it still is the newest.
+    return {
+        **HEADERS,
+        "Cache-Control": "private, no-cache",
+        # Weak: what lands between two reads of one answer may be in it or not.
+        "ETag": f'W/"{feed.tag(form)}"',
+        "Vary": "Accept, Authorization",
+    }
 
 
 def _problem(

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from shared.core import keys
 from shared.core.budget import Budget
+from shared.core.feed import Landed, Number
 from shared.core.model import (
     AccountId,
     Bell,
@@ -244,6 +245,7 @@ class MemoryRecords:
         self.versions: dict[Place, dict[str, Version]] = {}
         self.feed: dict[Place, dict[int, str]] = {}
         self.aliases: dict[Place, dict[RecordId, RecordId]] = {}
+        self._first_seen: dict[Place, dict[int, datetime | None]] = {}
         self.quarantined: dict[Place, set[Misfit]] = {}
 
     def head(self, place: Place) -> Stored[Head]:
@@ -280,6 +282,8 @@ class MemoryRecords:
             new = self._heads.put(place, transaction.head, etag)
             versions.update(added)
             feed.update(numbers)
+            seen = self._first_seen.setdefault(place, {})
+            seen.update(dict.fromkeys(numbers, transaction.head.touched_at))
             self.aliases.setdefault(place, {}).update(
                 {
                     content.alias: content.id
@@ -288,6 +292,28 @@ class MemoryRecords:
                 }
             )
             return new
+
+    def numbers(self, place: Place, *, after: int, most: int) -> Sequence[Number]:
+        """Return a stretch of the feed."""
+        feed = self.feed.get(place, {})
+        return [
+            Number(seq, *keys.parse_version_row(feed[seq]))
+            for seq in sorted(feed)
+            if after < seq <= after + most
+        ]
+
+    def read(self, place: Place, numbers: Sequence[Number]) -> Iterator[Landed]:
+        """Yield versions in the order of their keys."""
+        wanted = {number.seq: number for number in numbers}
+        seen = self._first_seen.get(place, {})
+        for _, version in sorted(self.versions.get(place, {}).items()):
+            if version.seq in wanted:
+                content = version.content
+                yield Landed(
+                    wanted[version.seq],
+                    seen[version.seq],
+                    content.body if isinstance(content, Record) else content,
+                )
 
     def quarantine(self, place: Place, misfits: Sequence[Misfit], *, now: datetime) -> None:
         """Keep items that cannot be stored, each body once."""

@@ -7,6 +7,7 @@ https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-ser
 from __future__ import annotations
 
 import hashlib
+import re
 import string
 from datetime import UTC, datetime
 
@@ -37,6 +38,11 @@ def escape(name: str) -> str:
     return escaped
 
 
+def unescape(escaped: str) -> str:
+    """Read back what ``escape`` wrote."""
+    return re.sub("(?:=[0-9A-F]{2})+", _letters, escaped)
+
+
 def partition(place: Place) -> str:
     """Return the partition of one resource of one member in the raw layer."""
     return "|".join(escape(part) for part in (place.provider, place.user, place.resource))
@@ -52,9 +58,20 @@ def versions_of(record: RecordId) -> str:
     return f"{VERSIONS}{escape(record)}|"
 
 
+def parse_version_row(row: str) -> tuple[RecordId, datetime, int]:
+    """Return which state of which record a version is: read back what ``version_row`` wrote."""
+    _, record, updated_at, n = row.split("|")
+    return RecordId(unescape(record)), datetime.fromisoformat(updated_at), int(n)
+
+
 def feed_row(seq: int) -> str:
     """Return the row key of number ``seq`` of the feed."""
     return f"{FEED}{seq:012}"
+
+
+def parse_feed_row(row: str) -> int:
+    """Return the number: read back what ``feed_row`` wrote."""
+    return int(row.removeprefix(FEED))
 
 
 def alias_row(alias: RecordId) -> str:
@@ -71,3 +88,7 @@ def instant(at: datetime) -> str:
 def fingerprint(secret: str) -> str:
     """Return the form in which one-time secrets and cursors are kept: their sha256, in hex."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _letters(escaped: re.Match[str]) -> str:
+    return bytes.fromhex(escaped[0].replace("=", "")).decode()

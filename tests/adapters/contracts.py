@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from shared.core import budget as budgets
 from shared.core import keys
+from shared.core.feed import Landed, Number
 from shared.core.model import (
     AccountId,
     Bell,
@@ -876,6 +877,10 @@ def a_tombstone(name: str, seq: int, *, n: int, at: datetime = NOW) -> Version:
     return Version(Deletion(RecordId(name), at, "not_found"), at, n, seq)
 
 
+def seq_of(landed: Landed) -> int:
+    return landed.number.seq
+
+
 def known_of(version: Version) -> Known:
     return version.known
 
@@ -1274,6 +1279,65 @@ class RecordContract:
         for asked in (names, names[:1], names[1:3], [names[0], names[-1]], [*names, "not there"]):
             expected = {name: [known_of(versions[name])] for name in asked if name in versions}
             assert records.known(place, [RecordId(name) for name in asked]) == expected
+
+    # The feed
+
+    def test_the_feed_is_read_from_a_number_on(self, records: RecordStore) -> None:
+        place = a_place()
+        write(records, place, *(a_version(f"r{9 - seq}", seq) for seq in range(1, 5)))
+        write(records, place, a_version("r7", 5, n=1), a_tombstone("r5", 6, n=1))
+
+        def told(after: int, most: int) -> list[tuple[int, str, int]]:
+            numbers = records.numbers(place, after=after, most=most)
+            assert {number.updated_at for number in numbers} <= {NOW}
+            return [(number.seq, number.record, number.n) for number in numbers]
+
+        assert told(2, 3) == [(3, "r6", 0), (4, "r5", 0), (5, "r7", 1)]
+        assert told(4, 100) == [(5, "r7", 1), (6, "r5", 1)]
+        assert [seq for seq, _, _ in told(0, 100)] == [1, 2, 3, 4, 5, 6]
+        assert told(6, 100) == told(0, 0) == []
+        assert records.numbers(a_place(), after=0, most=100) == []
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_a_version_is_read_as_it_landed(self, records: RecordStore, name: str) -> None:
+        place, body = a_place(), '{"a": 1.0, "ñ":1e3 ,\n"c" : "\\u00e9😀"}'
+        write(records, place, a_version(name, 1, body=body), a_tombstone(name, 2, n=1))
+
+        one, two = records.numbers(place, after=0, most=2)
+
+        assert (one, two) == (
+            Number(1, RecordId(name), NOW, 0),
+            Number(2, RecordId(name), NOW, 1),
+        )
+        assert sorted(records.read(place, [two, one]), key=seq_of) == [
+            Landed(one, NOW, body),
+            Landed(two, NOW, Deletion(RecordId(name), NOW, "not_found")),
+        ]
+
+    def test_a_body_of_many_columns_is_read_whole(self, records: RecordStore) -> None:
+        place, body = a_place(), "x" + "😀" * PROPERTY + "y"
+        write(records, place, a_version("r1", 1, body=body))
+
+        [landed] = records.read(place, records.numbers(place, after=0, most=1))
+
+        assert landed.content == body
+
+    def test_exactly_the_versions_that_are_asked_for_are_read(self, records: RecordStore) -> None:
+        place = a_place()
+        write(records, place, *(a_version(f"r{seq % 4}", seq, n=seq // 4) for seq in range(1, 13)))
+        numbers = records.numbers(place, after=0, most=100)
+
+        for asked in (numbers, numbers[:1], numbers[3:9], numbers[::5], numbers[::-2], []):
+            read = sorted(records.read(place, asked), key=seq_of)
+            assert [one.number for one in read] == sorted(asked, key=lambda one: one.seq)
+
+    def test_what_is_not_there_is_not_read(self, records: RecordStore) -> None:
+        place = a_place()
+        write(records, place, a_version("r1", 1))
+        [number] = records.numbers(place, after=0, most=1)
+
+        assert list(records.read(place, [replace(number, seq=2)])) == []
+        assert list(records.read(a_place(), [number])) == []
 
     # Quarantine
 

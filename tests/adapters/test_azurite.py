@@ -257,6 +257,19 @@ class TestTableRecords(RecordContract):
 
         assert known == {"r0000": [known_of(versions[0])], "r1049": [known_of(versions[-1])]}
 
+    def test_the_feed_is_read_on_where_an_answer_page_ends(self, records: TableRecords) -> None:
+        place, etag = a_place(), None
+        versions = [a_version(f"r{seq:04}", seq) for seq in range(1, 1_051)]
+        for start in range(0, len(versions), 49):
+            group = tuple(versions[start : start + 49])
+            etag = records.commit(place, Transaction(after(group[-1].seq), group), etag)
+
+        numbers = records.numbers(place, after=0, most=2_000)
+
+        assert [number.seq for number in numbers] == list(range(1, 1_051))
+        bodies = {one.number.seq: one.content for one in records.read(place, numbers)}
+        assert bodies == {version.seq: version.body for version in versions}
+
     def test_what_is_in_quarantine_says_why_and_since_when(
         self, records: TableRecords, tables: Tables
     ) -> None:

@@ -52,6 +52,19 @@ def test_an_escaped_name_has_nothing_that_azure_forbids(name: str) -> None:
     assert not set(keys.escape(name)) & set("/\\#?%+|'\n\t ")
 
 
+@given(TEXT)
+def test_an_escaped_name_reads_back(name: str) -> None:
+    assert keys.unescape(keys.escape(name)) == name
+
+
+@given(TEXT, TIMES, st.integers(0, 9_999), st.integers(0, 10**12 - 1))
+def test_the_rows_of_versions_and_feed_read_back(name: str, at: datetime, n: int, seq: int) -> None:
+    state = (RecordId(name), at.replace(tzinfo=UTC), n)
+
+    assert keys.parse_version_row(keys.version_row(*state)) == state
+    assert keys.parse_feed_row(keys.feed_row(seq)) == seq
+
+
 def test_a_partition_names_provider_member_and_resource() -> None:
     place = Place(ProviderName("acme"), UserId("ana|bo"), ResourceName("sleep"))
 

@@ -45,7 +45,7 @@ def test_whoever_asks_is_told_what_there_is(
     assert verbs.main(arguments) == 0
 
     said = capsys.readouterr().out
-    assert all(f"  {verb}" in said for verb in ("demo", "test", "up", "check", "lock"))
+    assert all(f"  {verb}" in said for verb in ("demo", "test", "up", "export", "check", "lock"))
 
 
 def test_a_verb_that_does_not_exist_installs_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,14 +41,16 @@ ANSWERS: dict[str, Callable[[World, Browser], Answer]] = {
     "302 to the provider": lambda _, ana: ana.get(ana.ticket()),
     "302 to the page": lambda _, ana: ana.get("/oauth/whoop/authorize/?ticket=x"),
     "302 from the callback": lambda _, ana: ana.get("/oauth/whoop/callback/?state=x"),
+    "400": lambda _, ana: ana.ask("GET", "/providers/whoop/records/sleep/?limit=0"),
     "401": lambda _, ana: ana.get("/providers/whoop/status/"),
     "403": lambda _, ana: ana.get("/oauth/whoop/authorize/?token=x"),
     "404": lambda _, ana: ana.ask("GET", "/providers/oura/status/"),
     "404 of a link": lambda _, ana: ana.get("/oauth/oura/authorize/?ticket=x"),
     "409": lambda _, ana: ana.ask("POST", "/providers/whoop/sync/"),
+    "410": lambda _, ana: ana.ask("GET", "/providers/whoop/records/sleep/?since=1"),
     "503": without_storage,
 }
-PROBLEMS = ["401", "403", "404", "404 of a link", "409", "503"]
+PROBLEMS = ["400", "401", "403", "404", "404 of a link", "409", "410", "503"]
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -89,6 +91,7 @@ def test_storage_that_is_down_says_when_to_come_back(world: World, ana: Browser)
     ("method", "path"),
     [
         ("GET", "/providers/{}/status/"),
+        ("GET", "/providers/{}/records/sleep/"),
         ("POST", "/providers/{}/sync/"),
         ("POST", "/oauth/{}/ticket/"),
         ("GET", "/oauth/{}/authorize/?ticket=x"),
@@ -178,6 +181,7 @@ class Unset:
     [
         ("GET", "/providers/"),
         ("GET", "/providers/whoop/status/"),
+        ("GET", "/providers/whoop/records/sleep/"),
         ("POST", "/providers/whoop/sync/"),
         ("POST", "/oauth/whoop/ticket/"),
         ("GET", "/oauth/whoop/authorize/?ticket=x"),
@@ -443,6 +447,7 @@ def test_the_routes_are_the_ones_in_the_contract() -> None:
         (("GET",), "providers"),
         (("GET",), "providers/{provider}/status"),
         (("POST",), "providers/{provider}/sync"),
+        (("GET",), "providers/{provider}/records/{resource}"),
         (("POST",), "oauth/{provider}/ticket"),
         (("GET",), "oauth/{provider}/authorize"),
         (("GET",), "oauth/{provider}/callback"),

@@ -7,7 +7,7 @@ import itertools
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -55,8 +55,10 @@ class Gym:
         claims = {"user_id": user, "exp": int(time.time()) + 600}
         return jwt.encode(claims, SECRET, algorithm="HS256")
 
-    def call(self, method: str, path: str, user: str) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.token(user)}"}
+    def call(
+        self, method: str, path: str, user: str, more: Mapping[str, str] | None = None
+    ) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token(user)}", **(more or {})}
         return requests.request(method, self.api + path, headers=headers, timeout=30)
 
     def status(self, user: str) -> dict[str, Any]:

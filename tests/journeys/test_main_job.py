@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import time
 from contextlib import suppress
@@ -15,6 +16,7 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 from dev.azurite import Azurite
 from dev.simulator.faults import Fault
+from tests.functions.world import message
 from tests.journeys.conftest import RESOURCES, ROOT, Gym, a_gym
 
 pytestmark = pytest.mark.azurite
@@ -55,15 +57,95 @@ def test_the_readme_reader_reads_what_is_there(gym: Gym) -> None:
     user, member = gym.join()
     gym.connect(user, member)
     gym.wait(user)
-    (source,) = re.findall(r"```python\n(.*?)```", Path(ROOT, "README.md").read_text(), re.DOTALL)
-    scope: dict[str, Any] = {}
-    exec(source, scope)  # noqa: S102 - it is our own README's
+    scope = readme("def current(")
     goal = gym.simulator.truth(member.user_id, None, None)
 
     with TableClient.from_connection_string(gym.azurite.connection_string, "RawRecords") as table:
         for resource in RESOURCES:
             read = scope["current"](table, "whoop", user, resource)
             assert set(read) == {record["id"] for record in goal[resource]}
+
+
+def test_the_readme_consumer_handles_every_version_in_order(
+    gym: Gym, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, member = gym.join()
+    gym.connect(user, member)
+    gym.wait(user)
+    monkeypatch.setenv("DataStorage", gym.azurite.connection_string)
+    scope = readme("def current(", "def raw_landed(")
+    handled: list[Any] = []
+    left = 3
+
+    def handle(whose: str, resource: str, version: Any) -> None:
+        nonlocal left
+        handled.append((whose, resource, version["seq"], scope["body"](version)))
+        left -= 1
+        if not left:
+            raise ZeroDivisionError
+
+    scope["handle"] = handle
+    [consumer] = scope["app"].get_functions()
+    assert consumer.get_trigger().queue_name == "raw-landed"
+    with (
+        scope["tables"],
+        TableClient.from_connection_string(
+            gym.azurite.connection_string, "Connections"
+        ) as connections,
+        scope["refs"],
+        scope["records"],
+        scope["seen"],
+    ):
+        [connection] = connections.query_entities(
+            "PartitionKey eq @user", parameters={"user": user}
+        )
+        head = scope["records"].get_entity(f"whoop|{user}|sleep", "!")
+        bell = {"form": 1, "resource": "sleep", "generation": head["generation"], "seq": 2}
+        ring = consumer.get_user_function()
+
+        ring(message(json.dumps({**bell, "ref": "gone"})))
+        assert handled == []
+        with pytest.raises(ZeroDivisionError):  # and the host would bring the message again
+            ring(message(json.dumps({**bell, "ref": connection["ref"]})))
+        for _ in range(2):
+            ring(message(json.dumps({**bell, "ref": connection["ref"]})))
+
+    last = head["seq"]
+    assert last > 20
+    assert [seq for _, _, seq, _ in handled] == [1, 2, 3, *range(3, last + 1)]
+    assert {(whose, resource) for whose, resource, _, _ in handled} == {(user, "sleep")}
+    truth = {one["id"] for one in gym.simulator.truth(member.user_id, None, None)["sleep"]}
+    assert {json.loads(text)["id"] for _, _, _, text in handled} == truth
+
+
+def readme(*marks: str) -> dict[str, Any]:
+    """Run the README's pieces of Python that have these marks; return what they define."""
+    text = Path(ROOT, "README.md").read_text("utf-8")
+    pieces = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    scope: dict[str, Any] = {}
+    for mark in marks:
+        [piece] = [one for one in pieces if mark in one]
+        exec(piece, scope)  # noqa: S102 - it is our own README's
+    return scope
+
+
+def test_the_api_reads_what_the_raw_layer_holds(gym: Gym) -> None:
+    user, member = gym.join()
+    gym.connect(user, member)
+    gym.wait(user)
+    truth = gym.simulator.truth(member.user_id, None, None)
+
+    for resource in RESOURCES:
+        path, found = f"/providers/whoop/records/{resource}/?limit=20", {}
+        while path:
+            answer = gym.call("GET", path, user)
+            assert answer.status_code == 200, answer.text
+            found.update({one["id"]: one["record"] for one in answer.json()["records"]})
+            path = answer.links["next"]["url"] if answer.json()["more"] else ""
+        assert set(found) == {one["id"] for one in truth[resource]}
+        tag = {"If-None-Match": answer.headers["ETag"]}
+        again = gym.call("GET", answer.request.path_url, user, tag)
+        assert (again.status_code, again.content) == (304, b"")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from azure.data.tables import UpdateMode
 
 from shared.adapters.tables import Tables, read, storage_errors, write
 from shared.core import keys
+from shared.core.feed import Landed, Number
 from shared.core.model import (
     Cursor,
     Deletion,
@@ -141,6 +142,50 @@ class TableRecords:
             answers = self._tables.open(RECORDS).submit_transaction(operations)
         return Etag(answers[0]["etag"])
 
+    def numbers(self, place: Place, *, after: int, most: int) -> Sequence[Number]:
+        """Read a range of the feed."""
+        with storage_errors():
+            rows = self._tables.open(RECORDS).query_entities(
+                "PartitionKey eq @partition and RowKey gt @after and RowKey le @last",
+                parameters={
+                    "partition": keys.partition(place),
+                    "after": keys.feed_row(after),
+                    "last": keys.feed_row(after + most),
+                },
+                select=["RowKey", "version"],
+            )
+            return [
+                Number(keys.parse_feed_row(row["RowKey"]), *keys.parse_version_row(row["version"]))
+                for row in rows
+            ]
+
+    def read(self, place: Place, numbers: Sequence[Number]) -> Iterator[Landed]:
+        """Read the range between the lowest and the highest key.
+
+        Most ids are random, so that the versions of a page lie all over the partition.  The
+        service goes through the range, and sends only what has one of the numbers: point reads
+        would be a request each.
+        """
+        if not numbers:
+            return
+        wanted = {number.seq: number for number in numbers}
+        rows = [keys.version_row(number.record, number.updated_at, number.n) for number in numbers]
+        with storage_errors():
+            found = self._tables.open(RECORDS).query_entities(
+                "PartitionKey eq @partition and RowKey ge @low and RowKey le @high"
+                " and seq ge @first and seq le @last",
+                parameters={
+                    "partition": keys.partition(place),
+                    "low": min(rows),
+                    "high": max(rows),
+                    "first": min(wanted),
+                    "last": max(wanted),
+                },
+            )
+            for row in found:
+                if row["seq"] in wanted:
+                    yield _landed(wanted[row["seq"]], row)
+
     def quarantine(self, place: Place, misfits: Sequence[Misfit], *, now: datetime) -> None:
         """Keep each item whole, compressed, over as many rows as it takes."""
         table = self._tables.open(QUARANTINE)
@@ -201,6 +246,14 @@ def _body(record: Record) -> dict[str, Any]:
 
 def _grave(deletion: Deletion) -> dict[str, Any]:
     return {"deleted": keys.instant(deletion.at), "evidence": deletion.evidence}
+
+
+def _landed(number: Number, row: Mapping[str, Any]) -> Landed:
+    deleted = parse_optional(row.get("deleted"))
+    content = (
+        join("body", row) if deleted is None else Deletion(number.record, deleted, row["evidence"])
+    )
+    return Landed(number, parse_optional(row.get("first_seen")), content)
 
 
 def _parts(row_key: str) -> tuple[str, str, str]:
