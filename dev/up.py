@@ -3,13 +3,12 @@
 import argparse
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
 from dev import page_server
-from dev.bootstrap import ROOT
 from dev.children import ending_on_signals, free_ports, require_free
+from dev.page_server import SIGN_IN, Site
 from dev.stack import USER, Ports, Stack, World, scratch_folder, world_options
 
 #: The ports of `func start` and Azurite, so that other tools find us where they look.
@@ -28,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
             Stack(
                 folder, ports, World(options.members, options.days, hosts=options.hosts)
             ) as stack,
-            page_server.serve(_page_folder(), ports.page, stack.api, _tokens(stack)),
+            page_server.serve(Site(stack.api, tokens(stack)), ports.page),
         ):
             for name, address in addresses(stack).items():
                 console.print(f"{name:<11}{address}", soft_wrap=True, markup=False)
@@ -64,12 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _page_folder() -> Path:
-    product = ROOT / "web"
-    return product if product.is_dir() else ROOT / "dev" / "page"
-
-
-def _tokens(stack: Stack) -> dict[str, str]:
+def tokens(stack: Stack) -> dict[str, str]:
+    """Issue a token for each of the made-up members."""
     users = [USER.format(number) for number in range(1, stack.world.members + 1)]
     return {user: stack.token(user) for user in users}
 
@@ -78,6 +73,7 @@ def addresses(stack: Stack) -> dict[str, str]:
     """Say where everything is."""
     return {
         "page": stack.page,
+        "sign-in": f"http://localhost:{stack.ports.page}{SIGN_IN}",
         "API": stack.api,
         "simulator": stack.simulator,
         "storage": stack.storage,

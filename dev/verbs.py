@@ -18,13 +18,25 @@ class Verb:
     says: str
     layer: str
     with_node: bool = True
+    with_browser: bool = False
 
 
 VERBS = {
     "demo": Verb("dev.demo:main", "run the main job end to end and show the result", "run"),
     "up": Verb("dev.up:main", "run everything, with a page to click through", "run"),
     "export": Verb("dev.export:main", "write a member's raw records as NDJSON files", "run"),
-    "test": Verb("dev.checks:test", "run the tests; arguments go to pytest, but --gate", "test"),
+    "test": Verb(
+        "dev.checks:test",
+        "run the tests; arguments go to pytest, but --gate",
+        "test",
+        with_browser=True,
+    ),
+    "screenshots": Verb(
+        "dev.screenshots:main",
+        "show the page in every state (--to DIR)",
+        "test",
+        with_browser=True,
+    ),
     "check": Verb(
         "dev.checks:check", "run linters, types, import contracts", "check", with_node=False
     ),
@@ -41,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0 if asked_for_help else 2
     env = bootstrap.environment(os.environ)
     try:
-        bootstrap.ensure(env, verb.layer, with_node=verb.with_node)
+        bootstrap.ensure(env, verb.layer, with_node=verb.with_node, with_browser=verb.with_browser)
         if not env.is_entered():
             bootstrap.enter(env, arguments)
     except LocalError as error:
@@ -64,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
 def usage(arguments: Sequence[str]) -> str:
     """Say what can be asked for."""
     wrong = f"There is no verb `{arguments[0]}`.\n" if arguments and arguments[0][0] != "-" else ""
-    verbs = "\n".join(f"  {name:<7}{verb.says}" for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {name:<13}{verb.says}" for name, verb in VERBS.items())
     return f"{wrong}python3 -m dev VERB [arguments]\n\n{verbs}\n"
 
 

@@ -198,7 +198,7 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         on_connected=sync.start,
         on_document=sync.adopt,
     )
-    overview = Overview(known, ports.connections, ports.records)
+    overview = Overview(known, ports.connections, ports.records, ports.clock)
     nightly = Nightly(known, ports.slots, ports.connections, ports.queue)
     cleanup = Cleanup(
         known,

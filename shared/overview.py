@@ -19,8 +19,8 @@ from shared.core.model import (
     Status,
     UserId,
 )
-from shared.core.plan import fraction
-from shared.ports import ConnectionStore, RecordStore
+from shared.core.plan import ends_at, fraction
+from shared.ports import Clock, ConnectionStore, RecordStore
 from shared.provider import Provider, Resource
 
 #: What the member can do about a state that does not mend itself.
@@ -40,6 +40,7 @@ class Overview:
     providers: Mapping[ProviderName, Provider]
     connections: ConnectionStore
     records: RecordStore
+    clock: Clock
 
     def list(self, user: UserId | None) -> list[dict[str, Any]]:
         """Return every provider, with ``user``'s connection to it where a user asks."""
@@ -52,6 +53,7 @@ class Overview:
         """
         provider = self.providers[name]
         connection = self._connection(user, name)
+        now = self.clock()
         heads = [
             (resource, self.records.head(Place(name, user, resource.name)).value)
             for resource in provider.resources
@@ -60,7 +62,7 @@ class Overview:
             "provider": name,
             "connection": self._describe(provider, user, connection),
             "run": _run([head for _, head in heads]),
-            "resources": [_resource(resource, head) for resource, head in heads],
+            "resources": [_resource(resource, head, now) for resource, head in heads],
         }
 
     def _entry(self, provider: Provider, user: UserId | None) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _state(heads: Sequence[Head]) -> str:
     return Progress.FINISHED.value
 
 
-def _resource(resource: Resource, head: Head) -> dict[str, Any]:
+def _resource(resource: Resource, head: Head, now: datetime) -> dict[str, Any]:
     synced = head.held.end if head.held else head.checked_at
     return {
         "resource": resource.name,
@@ -131,6 +133,7 @@ def _resource(resource: Resource, head: Head) -> dict[str, Any]:
         "action": ACTIONS.get(head.reason or ""),
         "retry_at": _iso(head.retry_at),
         "progress": round(fraction(head), 4),
+        "ends_at": _iso(ends_at(head, now)),
         "goal": _span(head.goal),
         "held": _span(head.held),
         "last_sync_at": _iso(synced),

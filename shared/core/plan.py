@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from shared.core.model import HISTORY_START, Head, Lane, Span
+from shared.core.model import ACTIVE, HISTORY_START, Head, Lane, Span
 
 #: Straps sync late and scores are revised, so the newest days are read again.
 LOOKBACK = timedelta(days=3)
@@ -16,6 +16,8 @@ LOOKBACK = timedelta(days=3)
 DOCUMENT_AGE = timedelta(days=7)
 #: Pages that a waiting member is served before the rest of a run gives way to others.
 PATIENT_PAGES = 4
+#: An estimate beyond this would be noise: the first page of a long history, or a long outage.
+FORESEEN = timedelta(days=30)
 
 
 def goal(now: datetime, *, days: int, since: datetime | None = None) -> Span:
@@ -78,6 +80,33 @@ def fraction(head: Head) -> float:
     parts = [_clip(head.held, head.goal), _clip(_read(head), head.goal)]
     whole = (head.goal.end - head.goal.start).total_seconds()
     return sum(_seconds(part) for part in _merge(parts)) / whole
+
+
+def ends_at(head: Head, now: datetime) -> datetime | None:
+    """Estimate when the run will have reached its goal, at the pace that it has kept so far.
+
+    A run begins at its goal's end.  Its waits are part of its pace, and while it waits it ends
+    no earlier than it may go on.  None before anything is read, once the run is over, and where
+    the end lies too far away to be told.
+    """
+    read = _read(head)
+    if head.progress not in ACTIVE or head.goal is None or head.window is None or read is None:
+        return None
+    # A record that straddles the window's start began before it.
+    left = max(read.start - head.window.start, timedelta(0)) + _below(head, head.goal)
+    elapsed = max(now - head.goal.end, timedelta(0))
+    # Divided first: a moment read of many years is more than a timedelta can hold.
+    needed = elapsed.total_seconds() * (left / (read.end - read.start))
+    if needed > FORESEEN.total_seconds():
+        return None
+    return max(now, head.retry_at or now) + timedelta(seconds=needed)
+
+
+def _below(head: Head, goal: Span) -> timedelta:
+    """Say how much is to be read below what we hold, once the window above it is closed."""
+    if head.held is None or head.window is None or head.window.end <= head.held.end:
+        return timedelta(0)
+    return max(head.held.start - goal.start, timedelta(0))
 
 
 def _read(head: Head) -> Span | None:

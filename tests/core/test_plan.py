@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
-from shared.core.model import HISTORY_START, Head, Lane, Span
+from shared.core.model import HISTORY_START, Head, Lane, Progress, Span
 from shared.core.plan import (
     DOCUMENT_AGE,
+    FORESEEN,
     LOOKBACK,
     PATIENT_PAGES,
     document_due,
+    ends_at,
     extend,
     fraction,
     goal,
@@ -185,3 +188,100 @@ TENTH = span("03-01", "03-11")
 )
 def test_fraction(head: Head, expected: float) -> None:
     assert fraction(head) == pytest.approx(expected)
+
+
+# Ten days to read, and a minute since the run began.
+MINUTE = timedelta(minutes=1)
+LATER = TENTH.end + MINUTE
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        pytest.param(a_head(goal=TENTH, window=TENTH), None, id="nothing is read yet"),
+        pytest.param(
+            a_head(goal=TENTH, window=TENTH, reached=day("03-06")), MINUTE, id="half is read"
+        ),
+        pytest.param(
+            a_head(goal=TENTH, window=TENTH, reached=day("03-10")), 9 * MINUTE, id="a tenth is read"
+        ),
+        pytest.param(
+            a_head(goal=TENTH, window=TENTH, reached=day("02-06")),
+            timedelta(0),
+            id="a record straddles the start",
+        ),
+        pytest.param(
+            a_head(
+                goal=TENTH,
+                held=span("03-03", "03-08"),
+                window=span("03-05", "03-11"),
+                reached=day("03-08"),
+            ),
+            # Three days took it a minute; three more and two of history are left.
+            MINUTE * 5 / 3,
+            id="history is still to come",
+        ),
+        pytest.param(
+            a_head(
+                goal=TENTH,
+                held=span("02-01", "03-08"),
+                window=span("03-05", "03-11"),
+                reached=day("03-08"),
+            ),
+            MINUTE,
+            id="there is no history to come",
+        ),
+        pytest.param(
+            a_head(
+                goal=TENTH,
+                held=span("03-06", "03-11"),
+                window=span("03-01", "03-06"),
+                reached=day("03-02"),
+            ),
+            MINUTE / 4,
+            id="this is the history",
+        ),
+        pytest.param(
+            a_head(goal=TENTH, window=TENTH, reached=day("03-06"), progress=Progress.FINISHED),
+            None,
+            id="the run is over",
+        ),
+        pytest.param(
+            a_head(goal=None, window=None, until=None), None, id="a document has no window"
+        ),
+    ],
+)
+def test_the_end_is_told_from_the_pace_so_far(head: Head, expected: timedelta | None) -> None:
+    assert ends_at(head, LATER) == (None if expected is None else LATER + expected)
+
+
+@pytest.mark.parametrize(
+    ("retry_at", "expected"),
+    [
+        pytest.param(LATER + 5 * MINUTE, LATER + 6 * MINUTE, id="it goes on after the wait"),
+        pytest.param(LATER - MINUTE, LATER + MINUTE, id="a wait that is over costs nothing more"),
+    ],
+)
+def test_a_run_that_waits_ends_no_sooner_than_it_may_go_on(
+    retry_at: datetime, expected: datetime
+) -> None:
+    half = a_head(goal=TENTH, window=TENTH, reached=day("03-06"), progress=Progress.WAITING)
+
+    assert ends_at(replace(half, retry_at=retry_at), LATER) == expected
+
+
+def test_an_end_that_is_too_far_away_is_not_told() -> None:
+    everything = Span(HISTORY_START, NOW)
+    a_moment = a_head(goal=everything, window=everything, reached=NOW - timedelta(milliseconds=1))
+    half = a_head(goal=TENTH, window=TENTH, reached=day("03-06"))
+
+    assert ends_at(a_moment, NOW + timedelta(days=900)) is None
+    assert ends_at(half, TENTH.end + FORESEEN) is not None
+    assert ends_at(half, TENTH.end + FORESEEN + MINUTE) is None
+
+
+def test_a_clock_that_is_behind_the_run_takes_it_for_just_begun() -> None:
+    half = a_head(goal=TENTH, window=TENTH, reached=day("03-06"))
+    before = TENTH.end - MINUTE
+
+    assert ends_at(half, before) == before

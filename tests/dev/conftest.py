@@ -13,6 +13,13 @@ from dev.bootstrap import LAYERS, Environment, Sources
 from tests.dev import registry
 from tests.dev.registry import Registry
 
+UNPACK = """
+import pathlib, sys
+target = pathlib.Path(sys.argv[1])
+target.mkdir(parents=True)
+(target / "chromium").touch()
+"""
+
 
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
@@ -40,6 +47,11 @@ def sources(tmp_path: Path, index: Registry) -> Sources:
     node.mkdir()
     lock = '{"packages": {"": {}, "node_modules/azurite": {}}}'
     (node / "package-lock.json").write_text(lock, encoding="utf-8")
+    browser = node / "browser"
+    browser.mkdir()
+    lock = '{"packages": {"": {}, "axe-core": {}, "chromium": {"optional": true}}}'
+    (browser / "package-lock.json").write_text(lock, encoding="utf-8")
+    (browser / "unpack.js").write_text(UNPACK, encoding="utf-8")  # for a Node that is a Python
     return Sources(requirements, node, tmp_path / "work")
 
 

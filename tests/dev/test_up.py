@@ -22,6 +22,7 @@ from dev import page_server, up
 from dev.azurite import Azurite
 from dev.bootstrap import ROOT
 from dev.children import PortInUse, answers, free_ports
+from dev.page_server import Site
 
 ANY = {f"{name}_port": 0 for name in up.DEFAULTS}
 
@@ -85,9 +86,10 @@ def test_everything_runs_until_it_is_told_to_end(azurite: Azurite, number: int) 
         session = json.loads(
             get(page.replace("pages/settings/Dispositivos.html", "dev/session.json"))
         )
-        assert session["api"] == api
+        assert session["page"] == "/pages/settings/Dispositivos.html"
         assert list(session["members"]) == ["member-1", "member-2", "member-3"]
-        assert "<!doctype html>" in get(page)
+        assert f"connect-src {api};" in get(page)
+        assert "¿Quién eres?" in get(addresses["sign-in"])
         assert '"enabled": true' in get(f"{api}/providers/").replace('":true', '": true')
         assert len(json.loads(get(f"{addresses['simulator']}/control/members"))) == 3
 
@@ -135,35 +137,53 @@ def test_a_part_that_dies_ends_the_rest_and_is_named(azurite: Azurite) -> None:
 class TestThePage:
     @pytest.fixture
     def url(self, tmp_path: Path) -> Iterator[str]:
-        (tmp_path / "page.html").write_text("<p>Hola")
-        (tmp_path / "script.js").write_text("1")
+        (tmp_path / "page.html").write_text('<p>Hola<script type="module" src="script.js">')
+        (tmp_path / "script.js").write_text('"https://api.gotogym.store"; const slow = 1;')
+        (tmp_path / "icon.svg").write_text("<svg/>")
         (port,) = free_ports(1)
-        with page_server.serve(tmp_path, port, "http://localhost:1", {"member-1": "token"}):
+        site = Site("http://localhost:1", {"member-1": "token"}, tmp_path, {"slow = 1": "slow = 0"})
+        with page_server.serve(site, port):
             yield f"http://localhost:{port}"
 
-    def test_it_is_served_with_a_session_to_sign_in_with(self, url: str) -> None:
-        assert get(f"{url}/page.html") == "<p>Hola"
+    def test_it_is_served_as_it_would_be_deployed_for_this_api(self, url: str) -> None:
+        assert get(f"{url}/script.js") == '"http://localhost:1"; const slow = 0;'
+        assert get(f"{url}/icon.svg") == "<svg/>"
+
+    def test_the_page_gets_the_script_that_knows_who_is_signed_in(self, url: str) -> None:
+        html = get(f"{url}/page.html")
+
+        assert html.index("/dev/session.js") < html.index("script.js")
+        assert "window.gotogym" in get(f"{url}/dev/session.js")
+
+    def test_whoever_is_not_signed_in_is_sent_to_the_stub(self, url: str) -> None:
+        assert "/dev/sign-in.js" in get(f"{url}/login")
         assert json.loads(get(f"{url}/dev/session.json")) == {
-            "api": "http://localhost:1",
+            "page": "/pages/settings/Dispositivos.html",
             "members": {"member-1": "token"},
         }
 
     def test_localhost_is_both_of_its_addresses(self, url: str) -> None:
         for address in ("127.0.0.1", "[::1]") if has_ipv6() else ("127.0.0.1",):
             other = url.replace("localhost", address)
-            assert get(f"{other}/page.html", host="localhost") == "<p>Hola"
+            assert "Hola" in get(f"{other}/page.html", host="localhost")
 
     def test_a_script_is_one_on_every_platform(self, url: str) -> None:
         with urllib.request.urlopen(f"{url}/script.js", timeout=5) as answer:
-            assert answer.headers["Content-Type"] == "text/javascript"
+            assert answer.headers["Content-Type"] == "text/javascript;charset=utf-8"
             assert answer.headers["Cache-Control"] == "no-store"
+            assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+
+    def test_a_file_that_is_not_there_is_not_found(self, url: str) -> None:
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
+            get(f"{url}/other.js")
+        refused.value.close()
 
     def test_a_web_page_that_gives_our_address_its_own_name_gets_no_token(self, url: str) -> None:
         with pytest.raises(urllib.error.HTTPError, match="421") as refused:
             get(f"{url}/dev/session.json", host="evil.example")
         refused.value.close()
 
-    def test_a_port_that_is_taken_is_no_page(self, url: str, tmp_path: Path) -> None:
+    def test_a_port_that_is_taken_is_no_page(self, url: str) -> None:
         port = int(url.rsplit(":", 1)[1])
-        with pytest.raises(OSError, match="in use"), page_server.serve(tmp_path, port, "", {}):
+        with pytest.raises(OSError, match="in use"), page_server.serve(Site("", {}), port):
             time.sleep(0)

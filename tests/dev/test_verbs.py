@@ -45,7 +45,10 @@ def test_whoever_asks_is_told_what_there_is(
     assert verbs.main(arguments) == 0
 
     said = capsys.readouterr().out
-    assert all(f"  {verb}" in said for verb in ("demo", "test", "up", "export", "check", "lock"))
+    assert all(
+        f"  {verb}" in said
+        for verb in ("demo", "test", "up", "export", "check", "lock", "screenshots")
+    )
 
 
 def test_a_verb_that_does_not_exist_installs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +60,13 @@ def test_every_verb_has_its_code() -> None:
     for verb in verbs.VERBS.values():
         module, _, function = verb.code.partition(":")
         assert f"def {function}(" in (ROOT / f"{module.replace('.', '/')}.py").read_text()
+
+
+def test_a_browser_is_there_for_those_who_look_at_the_page_and_for_nobody_else() -> None:
+    assert {name for name, verb in verbs.VERBS.items() if verb.with_browser} == {
+        "test",
+        "screenshots",
+    }
 
 
 class TestRunning:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -71,6 +71,7 @@ def test_a_finished_run_says_what_we_hold() -> None:
         "action": None,
         "retry_at": None,
         "progress": 1.0,
+        "ends_at": None,
         "goal": goal,
         "held": goal,
         "last_sync_at": goal["end"],
@@ -94,6 +95,25 @@ def test_a_waiting_run_says_until_when() -> None:
     assert status["run"]["state"] == "waiting"
     assert status["resources"][0]["reason"] == "rate_limited"
     assert status["resources"][0]["retry_at"] > "2026-03-31T13:00:00"
+
+
+def test_a_run_that_is_half_done_says_when_it_will_be_over() -> None:
+    world = World()
+    world.connect()
+    world.acme.size = 1
+    world.acme.records = [
+        a_record("a", start=NOW - timedelta(days=15)),
+        a_record("b", start=NOW - timedelta(days=20)),
+    ]
+    world.acme.script = [world.acme.truly, RateLimited(NOW + timedelta(hours=1))]
+    world.services.run(world.chunk())
+    world.time += timedelta(minutes=30)
+
+    (sleep, profile) = world.services.overview.status(USER, PROVIDER)["resources"]
+
+    retry_at = datetime.fromisoformat(sleep["retry_at"])
+    assert datetime.fromisoformat(sleep["ends_at"]) == retry_at + timedelta(minutes=30)
+    assert profile["ends_at"] is None
 
 
 def test_a_run_is_running_while_any_resource_is() -> None:
