@@ -15,6 +15,7 @@ from shared.adapters.http import (
     answers_errors,
     back_to_page,
     browser_of,
+    flag,
     form_of,
     has_newest,
     json_answer,
@@ -29,6 +30,7 @@ from shared.adapters.http import (
 )
 from shared.config import Settings
 from shared.core.model import Lane, UserId
+from shared.core.times import iso
 from shared.errors import (
     ConfigError,
     ConnectRefused,
@@ -109,6 +111,31 @@ def records(req: func.HttpRequest) -> func.HttpResponse:
     if has_newest(req, feed, form):
         return not_modified(feed, form)
     return records_answer(reading.read(feed), form)
+
+
+@app.route("providers/{provider}/connection", methods=["DELETE"])
+@answers_errors
+def disconnect(req: func.HttpRequest) -> func.HttpResponse:
+    """End the caller's connection; delete everything that it has brought if they ask for it."""
+    user, erase = _caller(req), flag(req, "erase")
+    # Also where the provider is switched off: whoever wants to go must not be kept.
+    provider = services().known(req.route_params.get("provider"))
+    if not erase:
+        services().departures.disconnect(user, provider.name)
+        return json_answer({"erased": False})
+    receipt = services().departures.erase(user, provider.name)
+    if receipt is None:
+        return json_answer({"erased": False, "erasing": True}, 202)
+    return json_answer(
+        {
+            "erased": True,
+            "receipt": {
+                "id": receipt.id,
+                "erased_at": iso(receipt.at),
+                "rows": sum(receipt.rows.values()),
+            },
+        }
+    )
 
 
 @app.route("oauth/{provider}/ticket", methods=["POST"])

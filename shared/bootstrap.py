@@ -15,6 +15,7 @@ from shared.adapters.queue import StorageQueues
 from shared.adapters.tables import Tables
 from shared.adapters.tables.budgets import TableBudgets
 from shared.adapters.tables.connections import TableConnections
+from shared.adapters.tables.departures import TableDepartures
 from shared.adapters.tables.once import TableOneTime
 from shared.adapters.tables.poison import TablePoison
 from shared.adapters.tables.records import TableRecords
@@ -23,7 +24,9 @@ from shared.bells import Bells
 from shared.cleanup import Cleanup
 from shared.config import Settings, Storage
 from shared.connections import Connections
-from shared.core.model import ChunkJob, FinishJob, Job, ProviderName, StartJob
+from shared.core.model import ChunkJob, FinishJob, Job, LeaveJob, ProviderName, StartJob
+from shared.departures import Departures
+from shared.erasure import Erasure
 from shared.errors import NotConfigured, UnknownProvider
 from shared.log import alarm
 from shared.nightly import Nightly
@@ -34,6 +37,7 @@ from shared.ports import (
     Cipher,
     Clock,
     ConnectionStore,
+    DepartureStore,
     Dice,
     JobQueue,
     Mint,
@@ -45,6 +49,7 @@ from shared.ports import (
 from shared.provider import Provider
 from shared.reading import Reading
 from shared.renewal import Tokens
+from shared.revocation import Revocation
 from shared.spending import Spending
 from shared.sync import Sync
 
@@ -60,6 +65,7 @@ class Ports:
     slots: SlotStore
     budgets: BudgetStore
     connections: ConnectionStore
+    departures: DepartureStore
     records: RecordStore
     queue: JobQueue
     poison: PoisonStore
@@ -80,6 +86,7 @@ class Services:
     ports: Ports
     bearer: Bearer
     connections: Connections
+    departures: Departures
     sync: Sync
     overview: Overview
     reading: Reading
@@ -87,14 +94,19 @@ class Services:
     cleanup: Cleanup
     poison: Poison
 
+    def known(self, name: str | None) -> Provider:
+        """Return a provider, whether or not it can be used; raise ``UnknownProvider``."""
+        provider = self.providers.get(ProviderName(name or ""))
+        if provider is None:
+            raise UnknownProvider("Ask for one of the names that /providers/ lists.")
+        return provider
+
     def provider(self, name: str | None) -> Provider:
         """Return a provider that members can use.
 
         Raises ``UnknownProvider``, or ``NotConfigured`` after logging which settings are wrong.
         """
-        provider = self.providers.get(ProviderName(name or ""))
-        if provider is None:
-            raise UnknownProvider("Ask for one of the names that /providers/ lists.")
+        provider = self.known(name)
         if provider.trouble is not None:
             alarm(
                 "provider.disabled",
@@ -118,6 +130,8 @@ class Services:
                 self.sync.begin(job)
             case ChunkJob():
                 self.sync.run(job)
+            case LeaveJob():
+                self.departures.resume(job)
 
     def health(self) -> dict[str, str]:
         """Return every check by name; ``ok``, or what is wrong in one word."""
@@ -148,6 +162,7 @@ def build(settings: Settings, providers: Callable[[Clock], Iterable[Provider]]) 
             slots=TableSlots(tables),
             budgets=TableBudgets(tables),
             connections=TableConnections(tables),
+            departures=TableDepartures(tables),
             records=TableRecords(tables),
             queue=StorageQueues(settings.storage),
             poison=TablePoison(tables),
@@ -170,8 +185,16 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
     """Join services and ports; tests bring their own."""
     known = {provider.name: provider for provider in providers}
     spending = Spending(ports.budgets, ports.clock)
-    tokens = Tokens(known, ports.connections, ports.cipher, spending, ports.clock, ports.mint)
     bells = Bells(ports.records, ports.queue)
+    tokens = Tokens(
+        known,
+        ports.connections,
+        ports.departures,
+        ports.cipher,
+        spending,
+        ports.clock,
+        ports.mint,
+    )
     sync = Sync(
         known,
         ports.connections,
@@ -198,6 +221,27 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         on_connected=sync.start,
         on_document=sync.adopt,
     )
+    poison = Poison(ports.poison, ports.connections, ports.records, ports.queue, ports.clock)
+    departures = Departures(
+        known,
+        ports.connections,
+        ports.departures,
+        ports.records,
+        Erasure(
+            ports.connections,
+            ports.records,
+            ports.once,
+            {"messages": poison.erase},
+            ports.clock,
+            ports.mint,
+        ),
+        Revocation(known, ports.connections, ports.departures, ports.cipher, spending, ports.clock),
+        ports.cipher,
+        ports.queue,
+        ports.clock,
+        ports.dice,
+        ports.mint,
+    )
     overview = Overview(known, ports.connections, ports.records, ports.clock)
     nightly = Nightly(known, ports.slots, ports.connections, ports.queue)
     cleanup = Cleanup(
@@ -205,6 +249,7 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         ports.once,
         ports.slots,
         ports.poison,
+        ports.departures,
         ports.connections,
         ports.records,
         bells,
@@ -217,12 +262,13 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         ports,
         Bearer(settings.jwt),
         connections,
+        departures,
         sync,
         overview,
         Reading(known, ports.records),
         nightly,
         cleanup,
-        Poison(ports.poison, ports.connections, ports.records, ports.queue, ports.clock),
+        poison,
     )
 
 

@@ -14,6 +14,7 @@ from shared.log import alarm, event
 from shared.ports import (
     Cipher,
     ConnectionStore,
+    DepartureStore,
     Mint,
     OneTimeStore,
     PoisonStore,
@@ -30,6 +31,8 @@ ONCE_LIFE = timedelta(hours=1)
 SLOT_LIFE = timedelta(days=30)
 #: Failures that mended themselves; what is stuck stays until a person has looked.
 FAILURE_LIFE = timedelta(days=30)
+#: With the hour between two runs, tokens of members who left are gone within a day.
+DEPARTURE_LIFE = timedelta(hours=23)
 #: Rows of a kind that one run looks at, so that it ends in time; the next one goes on.
 MOST = 5_000
 #: What looking for a bell costs: every resource of a connection has a head.
@@ -44,6 +47,7 @@ class Cleanup:
     once: OneTimeStore
     slots: SlotStore
     poison: PoisonStore
+    departures: DepartureStore
     connections: ConnectionStore
     records: RecordStore
     bells: Bells
@@ -56,6 +60,7 @@ class Cleanup:
         dropped = self.once.drop_expired(now - ONCE_LIFE, most=self.most)
         dropped += self.slots.drop(now - SLOT_LIFE, most=self.most)
         dropped += self.poison.sweep(now - FAILURE_LIFE, most=self.most)
+        dropped += self.departures.sweep(now - DEPARTURE_LIFE, most=self.most)
         resealed = overtaken = unsealable = 0
         some = list(self._some())
         for one in some:

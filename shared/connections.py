@@ -20,7 +20,6 @@ from shared.core.model import (
     Ref,
     ResourceName,
     RunId,
-    SealedGrant,
     Secret,
     Status,
     UserId,
@@ -108,9 +107,13 @@ class Connections:
         """Trade a ticket for the URL where the member gives consent.
 
         Raises ``ConnectRefused`` for a ticket that is unknown, used, too old, or another
-        browser's.
+        browser's, and while the member is being erased.
         """
         once = self._redeem(TICKET, ticket, provider, browser)
+        found = self.connections.find(once.user, provider)
+        if found is not None and found.value.status is Status.ERASING:
+            # They would give a consent in vain, and nobody would take it back.
+            raise ConnectRefused("erasing")
         return self.consent_url(once.user, provider, browser or "")
 
     def consent_url(self, user: UserId, provider: ProviderName, browser: str) -> str:
@@ -154,9 +157,7 @@ class Connections:
         if pending is None:
             return
         try:
-            self._finish(pending)
-        except ConnectRefused as refusal:
-            event("connection.refused", ref=job.ref, reason=refusal.reason)
+            self._conclude(pending)
         except (LostRace, StorageDown):
             self.queue.defer(job, FINISH_AFTER)
         except (ProviderError, Unsealable) as error:
@@ -168,7 +169,7 @@ class Connections:
             # Without the profile, then.  The grant is good as far as anybody knows, and the
             # first record tells whose it is.
             alarm("connection.without_profile", ref=job.ref, error=type(error).__name__)
-            self._finish(pending, profile=Page(()))
+            self._conclude(pending, profile=Page(()))
 
     def _keep(
         self,
@@ -226,7 +227,8 @@ class Connections:
         pending = Pending(
             user,
             provider,
-            found.value.ref if found else Ref(self.mint()),
+            # Whoever comes back after leaving is somebody new to messages and logs.
+            found.value.ref if found and not found.value.departed else Ref(self.mint()),
             seal_grant(
                 self.cipher,
                 grant,
@@ -239,6 +241,13 @@ class Connections:
         self.queue.defer(FinishJob(pending.ref, pending.grant.id), FINISH_AFTER)
         self.connections.put_pending(pending)
         return pending
+
+    def _conclude(self, pending: Pending, *, profile: Page | None = None) -> None:
+        """Finish, where nobody waits to hear of a refusal."""
+        try:
+            self._finish(pending, profile=profile)
+        except ConnectRefused as refusal:
+            event("connection.refused", ref=pending.ref, reason=refusal.reason)
 
     def _finish(self, pending: Pending, *, profile: Page | None = None) -> None:
         """Turn a kept grant into a connection.  Doing it twice changes nothing.
@@ -267,18 +276,19 @@ class Connections:
         for _ in range(TRIES):
             found = self.connections.find(pending.user, pending.provider)
             held = found.value if found else None
-            if held and held.status is Status.CONNECTED and _newer(held.grant, pending.grant):
+            if held and _outlived(held, pending):
                 return None
             self._admit(pending, held, account)
             connection = Connection(
                 user=pending.user,
                 provider=pending.provider,
                 # Two attempts of a new member have a ref each; the first that is finished holds.
-                ref=held.ref if held else pending.ref,
+                ref=held.ref if held and not held.departed else pending.ref,
                 status=Status.CONNECTED,
                 grant=pending.grant,
                 account=account or (held.account if held else None),
                 connected_at=self.clock(),
+                former=held.former if held else (),
             )
             try:
                 self.connections.put(connection, found.etag if found else None)
@@ -308,6 +318,8 @@ class Connections:
             raise ConnectRefused("provider_error") from error
 
     def _admit(self, pending: Pending, held: Connection | None, account: AccountId | None) -> None:
+        if held is not None and held.status is Status.ERASING:
+            raise ConnectRefused("erasing")
         if account is None:
             return
         if held is not None and held.account not in (None, account):
@@ -330,5 +342,8 @@ class Connections:
             self.on_document(connection, provider.identity, profile)
 
 
-def _newer(held: SealedGrant, waiting: SealedGrant) -> bool:
-    return held.issued_at > waiting.issued_at
+def _outlived(held: Connection, pending: Pending) -> bool:
+    """Say whether a grant is older than the connection, or than its member's leaving."""
+    if held.status is Status.PARKED:
+        return False
+    return held.grant.issued_at > pending.grant.issued_at or pending.ref in held.former

@@ -207,6 +207,14 @@ class UnknownMessage(Problem):
     code = "unknown_message"
 
 
+class NeverConnected(Problem):
+    """The member has neither a connection nor records that could be given up."""
+
+    status = 404
+    title = "There is nothing to disconnect"
+    code = "not_connected"
+
+
 class NotConnected(Problem):
     """The member has no working connection to sync."""
 

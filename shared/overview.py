@@ -20,6 +20,7 @@ from shared.core.model import (
     UserId,
 )
 from shared.core.plan import ends_at, fraction
+from shared.core.times import iso
 from shared.ports import Clock, ConnectionStore, RecordStore
 from shared.provider import Provider, Resource
 
@@ -30,6 +31,7 @@ ACTIONS = {
     "different_account": "reconnect",
     "scope_missing": "reconnect",
     "account_deactivated": "check_membership",
+    "disconnected": "reconnect",
 }
 
 
@@ -85,13 +87,22 @@ class Overview:
     def _describe(
         self, provider: Provider, user: UserId, connection: Connection | None
     ) -> dict[str, Any]:
-        if connection is None or connection.status is Status.PARKED:
+        if connection is None or connection.status in {Status.PARKED, Status.DISCONNECTED}:
             waiting = self.connections.any_pending(user, provider.name)
             status = Status.CONNECTING.value if waiting else None
         else:
             status = connection.status.value
         if connection is None:
             return {"status": status or "none"}
+        if connection.departed:
+            left = status or connection.status.value
+            return {
+                "status": left,
+                "since": _iso(connection.grant.issued_at),
+                "reason": None,
+                "action": ACTIONS.get(left),
+                "missing_scopes": [],
+            }
         missing = list(provider.missing_scopes(connection.grant.scopes))
         reason = connection.reason or ("scope_missing" if missing else None)
         return {
@@ -150,6 +161,4 @@ def _span(span: Span | None) -> dict[str, str | None] | None:
 
 
 def _iso(at: datetime | None) -> str | None:
-    if at is None:
-        return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if at is None else iso(at)

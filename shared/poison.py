@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from shared.core.codec import decode
-from shared.core.model import ACTIVE, ChunkJob, Head, Job, Place, Progress
+from shared.core.model import ACTIVE, ChunkJob, Head, Job, Place, Progress, Ref
 from shared.errors import LostRace, StorageDown, UnknownMessage, UnreadableMessage
 from shared.log import alarm, event
 from shared.ports import (
@@ -102,6 +102,19 @@ class Poison:
         self.store.drop(key, etag)
         self.store.forget(key)
         event("poison.dropped", queue=poisoned.queue)
+
+    def erase(self, ref: Ref) -> int:
+        """Forget every kept message of a connection; return how many."""
+        erased = 0
+        for poisoned in self.store.everything():
+            job, stored = _read(poisoned.body), self.store.find(poisoned.key)
+            if job is None or job.ref != ref or stored is None or stored.etag is None:
+                continue
+            with suppress(LostRace):  # it has just come again
+                self.store.drop(poisoned.key, stored.etag)
+                self.store.forget(poisoned.key)
+                erased += 1
+        return erased
 
     def _receive(self, body: bytes, queue: str) -> None:
         # The row first, and in it what is about to be done.  Until we return the message stays in

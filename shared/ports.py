@@ -17,6 +17,7 @@ from shared.core.model import (
     AccountId,
     Bell,
     Connection,
+    Departure,
     GrantId,
     Head,
     Job,
@@ -45,6 +46,9 @@ Mint: TypeAlias = Callable[[], str]
 #: A claim on an account that led to no connection can be taken over after this: longer than any
 #: callback takes to get from the one to the other.
 CLAIM_LIFE = timedelta(minutes=10)
+
+#: How many rows were deleted, by what they held.
+Tally: TypeAlias = Mapping[str, int]
 
 Etag = NewType("Etag", str)
 T = TypeVar("T")
@@ -86,6 +90,10 @@ class OneTimeStore(Protocol):
 
     def drop_expired(self, before: datetime, *, most: int) -> int:
         """Forget up to ``most`` that expired before then, used or not; return how many."""
+        ...
+
+    def erase(self, user: UserId, provider: ProviderName) -> int:
+        """Forget all of a member's at a provider, used or not; return how many."""
         ...
 
 
@@ -146,6 +154,14 @@ class ConnectionStore(Protocol):
         """Write over the row that was read with ``etag``, or a new one; may ``LostRace``."""
         ...
 
+    def drop(self, connection: Connection, etag: Etag) -> None:
+        """Forget a connection; ``LostRace`` where it was changed since it was read."""
+        ...
+
+    def drop_ref(self, ref: Ref) -> None:
+        """Forget a ref, so that it leads nowhere; twice is fine."""
+        ...
+
     def touch(self, ref: Ref, resource: ResourceName, held_end: datetime) -> None:
         """Note how far ``resource`` is held; nothing where the ref is gone."""
         ...
@@ -169,6 +185,10 @@ class ConnectionStore(Protocol):
         """Return a grant that waits."""
         ...
 
+    def waiting(self, user: UserId, provider: ProviderName) -> Sequence[Pending]:
+        """Return the grants of this member that wait."""
+        ...
+
     def any_pending(self, user: UserId, provider: ProviderName) -> bool:
         """Say whether a grant of this member waits."""
         ...
@@ -185,6 +205,18 @@ class ConnectionStore(Protocol):
         A claim whose owner has no connection with this account is taken over once it is older
         than ten minutes: its maker died between the claim and the connection.
         """
+        ...
+
+    def owner(self, provider: ProviderName, account: AccountId) -> UserId | None:
+        """Return who claims ``account``, with a connection or without."""
+        ...
+
+    def mentioned(self, user: UserId, provider: ProviderName) -> bool:
+        """Say whether a ref or a claim names a member, with a connection or without."""
+        ...
+
+    def erase(self, user: UserId, provider: ProviderName) -> Tally:
+        """Forget a member's grants that wait, refs and claims; the connection itself stays."""
         ...
 
     def reachable(self) -> bool:
@@ -223,6 +255,48 @@ class RecordStore(Protocol):
 
     def quarantine(self, place: Place, misfits: Sequence[Misfit], *, now: datetime) -> None:
         """Keep what the raw layer cannot take, whole.  The same item is kept once."""
+        ...
+
+    def erase(self, user: UserId, provider: ProviderName, *, most: int) -> Tally:
+        """Delete about ``most`` rows of a member at a provider, each resource's head first.
+
+        Whoever still writes under a head that is gone loses the race.  Nothing is left once it
+        deletes nothing.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof of an erasure that says nothing about anybody."""
+
+    id: str
+    at: datetime
+    #: How many rows were deleted, by what they held.
+    rows: Tally
+
+
+class DepartureStore(Protocol):
+    """Departures that are not over, and what came of erasures."""
+
+    def find(self, ref: Ref) -> Stored[Departure] | None:
+        """Return a departure."""
+        ...
+
+    def save(self, departure: Departure, etag: Etag | None) -> Etag:
+        """Write over the departure that was read with ``etag``, or a new one; may ``LostRace``."""
+        ...
+
+    def drop(self, ref: Ref, etag: Etag) -> None:
+        """Forget a departure; twice is fine, and ``LostRace`` where it was changed."""
+        ...
+
+    def sweep(self, before: datetime, *, most: int) -> int:
+        """Forget up to ``most`` departures of before then that have nothing to erase."""
+        ...
+
+    def keep(self, receipt: Receipt) -> Receipt:
+        """Keep a receipt for ever; return the one of its name that was kept first."""
         ...
 
 

@@ -113,6 +113,13 @@ class Provider(Protocol):
         """
         ...
 
+    def revoke(self, access: Secret) -> None:
+        """Give the grant back, and with it every other grant of the same account.
+
+        One that is gone already is fine; ``TokenRejected`` where ``access`` is no good any more.
+        """
+        ...
+
     def missing_scopes(self, granted: frozenset[str]) -> Sequence[str]:
         """Return the scopes that were asked for and not granted, sorted."""
         ...

@@ -8,6 +8,7 @@ connection's row, renew, store the new pair, use it, in that order.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -17,6 +18,7 @@ from shared.core.model import (
     Connection,
     GrantId,
     Lane,
+    Pending,
     ProviderName,
     Ref,
     SealedGrant,
@@ -34,7 +36,16 @@ from shared.errors import (
     TokenRejected,
 )
 from shared.log import alarm, event
-from shared.ports import Cipher, Clock, ConnectionStore, Etag, Mint, SealPlace, Stored
+from shared.ports import (
+    Cipher,
+    Clock,
+    ConnectionStore,
+    DepartureStore,
+    Etag,
+    Mint,
+    SealPlace,
+    Stored,
+)
 from shared.provider import Grant, Provider
 from shared.spending import Spending
 
@@ -63,6 +74,7 @@ class Tokens:
 
     providers: Mapping[ProviderName, Provider]
     connections: ConnectionStore
+    departures: DepartureStore
     cipher: Cipher
     spending: Spending
     clock: Clock
@@ -89,7 +101,7 @@ class Tokens:
             raise GrantDead("there is no connection to use")
         connection, now = stored.value, self.clock()
         access = open_access(self.cipher, connection)
-        if not _expiring(connection.grant, now):
+        if not expiring(connection.grant, now):
             if access != refused:
                 return access
             if now < connection.grant.issued_at + YOUNG:
@@ -180,9 +192,22 @@ class Tokens:
                 stored = self.connections.by_ref(mine.value.ref)
             else:
                 return
+        if stored is None:
+            self._hand_over(sealed)
         if stored is None or stored.value.grant != sealed:
             # A reconnection writes over an open claim, and its pair is newer than ours.
             raise Busy(self.clock() + LOSERS_WAIT)
+
+    def _hand_over(self, sealed: SealedGrant) -> None:
+        """Give the new pair to the departure of a member who has left while we renewed.
+
+        It has to give the grant back, and the pair that it holds is dead.
+        """
+        departure = self.departures.find(Ref(sealed.id))
+        if departure is not None and departure.value.grant is not None:
+            with suppress(LostRace):  # it is being given back already, or was swept
+                kept = replace(departure.value, grant=sealed)
+                self.departures.save(kept, departure.etag)
 
     def _park(self, mine: Stored[Connection]) -> None:
         # Written over our own claim: if this succeeds, nobody else was renewing and the pair
@@ -228,16 +253,17 @@ def seal_grant(
     )
 
 
-def open_access(cipher: Cipher, owner: Connection) -> Secret:
-    """Open a connection's access token."""
+def open_access(cipher: Cipher, owner: Connection | Pending) -> Secret:
+    """Open a member's access token."""
     return cipher.open(owner.grant.access, SealPlace(owner.user, owner.provider, "access"))
 
 
-def open_refresh(cipher: Cipher, owner: Connection) -> Secret:
-    """Open a connection's refresh token."""
+def open_refresh(cipher: Cipher, owner: Connection | Pending) -> Secret:
+    """Open a member's refresh token."""
     return cipher.open(owner.grant.refresh, SealPlace(owner.user, owner.provider, "refresh"))
 
 
-def _expiring(grant: SealedGrant, now: datetime) -> bool:
+def expiring(grant: SealedGrant, now: datetime) -> bool:
+    """Say whether a grant's access token has ended, or is about to."""
     margin = min(MARGIN, (grant.expires_at - grant.issued_at) * MARGIN_SHARE)
     return grant.expires_at - margin <= now

@@ -106,6 +106,17 @@ def decipher(
     raise _error(status, headers, body, now=now, cursor=cursor)
 
 
+def revoked(status: int, headers: Mapping[str, str], body: bytes, *, now: datetime) -> None:
+    """Read the answer to giving a grant back; raise what a bad one calls for.
+
+    ``headers`` must have lowercase keys.
+    """
+    # Where there is nothing to give back, it is as good as given.
+    if status in {204, 404}:
+        return
+    raise _error(status, headers, body, now=now, cursor=None)
+
+
 def page(text: str, facts: Facts) -> Page:
     """Read a collection response; an item that lacks what we rely on becomes a misfit.
 

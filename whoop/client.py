@@ -65,11 +65,19 @@ class Client:
         text = api.decipher(status, headers, body, now=self.clock())
         return replace(api.one(text, facts, record), quota=api.quota(headers))
 
+    def revoke(self, access: Secret) -> None:
+        """Give a grant back."""
+        # https://developer.whoop.com/api: it ends the member's webhooks as well.
+        status, headers, body = self._send(
+            "DELETE", f"{self.config.api_url}/v2/user/access", headers=_bearer(access)
+        )
+        api.revoked(status, headers, body, now=self.clock())
+
     def _get(
         self, access: Secret, path: str, query: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        bearer = {"Authorization": f"Bearer {access.reveal()}"}
-        return self._send("GET", self.config.api_url + path, params=query, headers=bearer)
+        url = self.config.api_url + path
+        return self._send("GET", url, params=query, headers=_bearer(access))
 
     def _token(self, form: Mapping[str, str]) -> Grant:
         status, headers, body = self._send("POST", f"{self.config.oauth_url}/token", data=form)
@@ -131,6 +139,10 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
+
+
+def _bearer(access: Secret) -> dict[str, str]:
+    return {"Authorization": f"Bearer {access.reveal()}"}
 
 
 def _read(response: requests.Response) -> bytes:

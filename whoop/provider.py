@@ -70,6 +70,10 @@ class Whoop:
         """Trade a refresh token."""
         return self._wire().renew(refresh)
 
+    def revoke(self, access: Secret) -> None:
+        """Give a grant back."""
+        self._wire().revoke(access)
+
     def missing_scopes(self, granted: frozenset[str]) -> Sequence[str]:
         """Return what was asked for and not granted."""
         return sorted(set(self.config.scopes) - granted)

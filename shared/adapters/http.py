@@ -197,6 +197,17 @@ def since_of(req: func.HttpRequest) -> datetime | None:
     raise BadRequest('Send no body, or a day such as {"since": "2024-01-31"}.')
 
 
+def flag(req: func.HttpRequest, name: str) -> bool:
+    """Return a query value that is true or false, false where it is missing.
+
+    Raises ``BadRequest`` for anything else: what it decides may be final.
+    """
+    value = req.params.get(name, "false")
+    if value not in {"true", "false"}:
+        raise BadRequest(f"{name} is true or false.")
+    return bool(value == "true")
+
+
 def require_own_page(req: func.HttpRequest, settings: Settings) -> None:
     """Raise ``Forbidden`` unless a page of our own site led here.
 

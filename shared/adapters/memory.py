@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from shared.core import keys
 from shared.core.budget import Budget
@@ -16,6 +16,7 @@ from shared.core.model import (
     AccountId,
     Bell,
     Connection,
+    Departure,
     GrantId,
     Head,
     Job,
@@ -31,12 +32,23 @@ from shared.core.model import (
     ResourceName,
     Sealed,
     Secret,
+    Todo,
     UserId,
     Version,
 )
 from shared.core.settle import Transaction
 from shared.errors import LostRace, StorageDown, Unsealable
-from shared.ports import CLAIM_LIFE, Etag, OneTime, Poisoned, SealPlace, Slot, Stored
+from shared.ports import (
+    CLAIM_LIFE,
+    Etag,
+    OneTime,
+    Poisoned,
+    Receipt,
+    SealPlace,
+    Slot,
+    Stored,
+    Tally,
+)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -71,6 +83,13 @@ class _Rows(Generic[K, V]):
         with self.lock:
             self.rows.pop(key, None)
 
+    def drop_stored(self, key: K, etag: Etag) -> None:
+        with self.lock:
+            held = self.rows.get(key)
+            if held is not None and held.etag != etag:
+                raise LostRace("the row was changed")
+            self.drop(key)
+
 
 class MemoryOneTime:
     """Implements ``OneTimeStore``."""
@@ -78,11 +97,13 @@ class MemoryOneTime:
     def __init__(self) -> None:
         self._rows: _Rows[tuple[str, str], OneTime | None] = _Rows()
         self._expiry: dict[tuple[str, str], datetime] = {}
+        self._owners: dict[tuple[str, str], tuple[UserId, ProviderName]] = {}
 
     def keep(self, kind: str, fingerprint: str, once: OneTime) -> None:
         """Keep a new one."""
         self._rows.put((kind, fingerprint), once, None)
         self._expiry[kind, fingerprint] = once.expires_at
+        self._owners[kind, fingerprint] = (once.user, once.provider)
 
     def find(self, kind: str, fingerprint: str) -> Stored[OneTime] | None:
         """Return one that was not used up."""
@@ -99,9 +120,19 @@ class MemoryOneTime:
         """Forget what has expired."""
         expired = [key for key, at in self._expiry.items() if at < before][:most]
         for key in expired:
-            self._rows.drop(key)
-            del self._expiry[key]
+            self._forget(key)
         return len(expired)
+
+    def erase(self, user: UserId, provider: ProviderName) -> int:
+        """Forget a member's."""
+        mine = [key for key, owner in self._owners.items() if owner == (user, provider)]
+        for key in mine:
+            self._forget(key)
+        return len(mine)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        self._rows.drop(key)
+        del self._expiry[key], self._owners[key]
 
 
 class MemorySlots:
@@ -168,9 +199,18 @@ class MemoryConnections:
 
     def put(self, connection: Connection, etag: Etag | None) -> Etag:
         """Write a connection."""
-        if etag is None:
+        if etag is None and not connection.departed:
             self._refs[connection.ref] = (connection.user, connection.provider)
         return self._connections.put((connection.user, connection.provider), connection, etag)
+
+    def drop(self, connection: Connection, etag: Etag) -> None:
+        """Forget a connection."""
+        self._connections.drop_stored((connection.user, connection.provider), etag)
+
+    def drop_ref(self, ref: Ref) -> None:
+        """Forget a ref."""
+        self._refs.pop(ref, None)
+        self._held.pop(ref, None)
 
     def touch(self, ref: Ref, resource: ResourceName, held_end: datetime) -> None:
         """Note how far a resource is held."""
@@ -198,20 +238,24 @@ class MemoryConnections:
         """Return a grant that waits."""
         return self._pending.get((ref, grant))
 
+    def waiting(self, user: UserId, provider: ProviderName) -> Sequence[Pending]:
+        """Return the grants that wait."""
+        return [
+            pending
+            for pending in self._pending.values()
+            if (pending.user, pending.provider) == (user, provider)
+        ]
+
     def any_pending(self, user: UserId, provider: ProviderName) -> bool:
         """Say whether a grant of this member waits."""
-        return any(
-            (pending.user, pending.provider) == (user, provider)
-            for pending in self._pending.values()
-        )
+        return bool(self.waiting(user, provider))
 
     def drop_pending(self, pending: Pending) -> None:
         """Forget a grant, and its ref unless a connection has it."""
         self._pending.pop((pending.ref, pending.grant.id), None)
         stored = self.find(pending.user, pending.provider)
         if stored is None or stored.value.ref != pending.ref:
-            self._refs.pop(pending.ref, None)
-            self._held.pop(pending.ref, None)
+            self.drop_ref(pending.ref)
 
     def claim_account(
         self, provider: ProviderName, account: AccountId, user: UserId, *, now: datetime
@@ -227,6 +271,30 @@ class MemoryConnections:
                     return owner
             self._accounts[provider, account] = (user, now)
             return user
+
+    def owner(self, provider: ProviderName, account: AccountId) -> UserId | None:
+        """Return who claims an account."""
+        owner, _ = self._accounts.get((provider, account), (None, None))
+        return owner
+
+    def mentioned(self, user: UserId, provider: ProviderName) -> bool:
+        """Say whether a ref or a claim names a member."""
+        claims = [(owner, key[0]) for key, (owner, _) in self._accounts.items()]
+        return (user, provider) in {*self._refs.values(), *claims}
+
+    def erase(self, user: UserId, provider: ProviderName) -> Tally:
+        """Forget everything but the connection."""
+        mine = (user, provider)
+        grants = [key for key, one in self._pending.items() if (one.user, one.provider) == mine]
+        refs = [ref for ref, owner in self._refs.items() if owner == mine]
+        claims = [key for key, (owner, _) in self._accounts.items() if (owner, key[0]) == mine]
+        for key in grants:
+            del self._pending[key]
+        for ref in refs:
+            self.drop_ref(ref)
+        for claim in claims:
+            del self._accounts[claim]
+        return {"grants": len(grants), "refs": len(refs), "accounts": len(claims)}
 
     def reachable(self) -> bool:
         """Say yes."""
@@ -320,6 +388,27 @@ class MemoryRecords:
         newest = {misfit.body: misfit for misfit in (*self.quarantined.get(place, ()), *misfits)}
         self.quarantined[place] = set(newest.values())
 
+    def erase(self, user: UserId, provider: ProviderName, *, most: int) -> Tally:
+        """Forget a member's rows, heads first."""
+        with self._heads.lock:
+            heads = [
+                one for one in self._heads.rows if (one.user, one.provider) == (user, provider)
+            ]
+            for place in heads:
+                self._heads.drop(place)
+            left = most - len(heads)
+            kept: list[Mapping[Place, dict[Any, Any] | set[Misfit]]]
+            kept = [self.versions, self.feed, self.aliases, self.quarantined]
+            counts = [0] * len(kept)
+            for number, table in enumerate(kept):
+                for place, rows in table.items():
+                    if (place.user, place.provider) == (user, provider):
+                        for row in list(rows)[: max(0, left)]:
+                            rows.pop(row) if isinstance(rows, dict) else rows.remove(row)
+                            counts[number] += 1
+                            left -= 1
+            return {"records": len(heads) + sum(counts[:3]), "quarantine": counts[3]}
+
     def current(self, place: Place) -> dict[RecordId, Version]:
         """Return the current version of every record: the last row of its id."""
         return {
@@ -362,11 +451,7 @@ class MemoryPoison:
 
     def drop(self, key: str, etag: Etag) -> None:
         """Forget a message."""
-        with self._rows.lock:
-            held = self._rows.get(key)
-            if held is not None and held.etag != etag:
-                raise LostRace("the row was changed")
-            self._rows.drop(key)
+        self._rows.drop_stored(key, etag)
 
     def sweep(self, before: datetime, *, most: int) -> int:
         """Forget old notes, and messages that were sent back to work."""
@@ -378,6 +463,38 @@ class MemoryPoison:
         for one in done:
             self._rows.drop(one.key)
         return len(notes) + len(done)
+
+
+class MemoryDepartures:
+    """Implements ``DepartureStore``: ``receipts`` holds what was kept."""
+
+    def __init__(self) -> None:
+        self._rows: _Rows[Ref, Departure] = _Rows()
+        self.receipts: dict[str, Receipt] = {}
+
+    def find(self, ref: Ref) -> Stored[Departure] | None:
+        """Return a departure."""
+        return self._rows.get(ref)
+
+    def save(self, departure: Departure, etag: Etag | None) -> Etag:
+        """Write a departure."""
+        return self._rows.put(departure.ref, departure, etag)
+
+    def drop(self, ref: Ref, etag: Etag) -> None:
+        """Forget a departure."""
+        self._rows.drop_stored(ref, etag)
+
+    def sweep(self, before: datetime, *, most: int) -> int:
+        """Forget old departures."""
+        departures = [stored.value for stored in self._rows.rows.values()]
+        old = [one for one in departures if one.at < before and one.todo is not Todo.ERASE][:most]
+        for one in old:
+            self._rows.drop(one.ref)
+        return len(old)
+
+    def keep(self, receipt: Receipt) -> Receipt:
+        """Keep a receipt."""
+        return self.receipts.setdefault(receipt.id, receipt)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from shared.core.model import (
     GrantId,
     Job,
     Lane,
+    LeaveJob,
     LookJob,
     RecordId,
     Ref,
@@ -73,6 +74,8 @@ def _fields(job: Job) -> dict[str, str | bool | int]:
         return {"kind": "finish", "grant": job.grant}
     if isinstance(job, StartJob):
         return {"kind": "start", "slot": instant(job.slot)}
+    if isinstance(job, LeaveJob):
+        return {"kind": "leave"}
     return {
         "kind": "look",
         "resource": job.resource,
@@ -129,6 +132,14 @@ def _look(doc: Mapping[str, Any]) -> Job:
     )
 
 
+def _leave(doc: Mapping[str, Any]) -> Job:
+    return LeaveJob(
+        ref=Ref(_name(doc["ref"])),
+        attempt=_count(doc["attempt"]),
+        waits=_count(doc["waits"]),
+    )
+
+
 def _time(value: Any) -> datetime:
     at = parse(_name(value))
     if at.tzinfo is None:
@@ -159,4 +170,5 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Job]] = {
     "finish": _finish,
     "start": _start,
     "look": _look,
+    "leave": _leave,
 }

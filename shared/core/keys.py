@@ -11,7 +11,7 @@ import re
 import string
 from datetime import UTC, datetime
 
-from shared.core.model import Place, RecordId
+from shared.core.model import Place, ProviderName, RecordId, UserId
 
 #: The row that holds a partition's head.  It sorts before everything else.
 HEAD = "!"
@@ -46,6 +46,15 @@ def unescape(escaped: str) -> str:
 def partition(place: Place) -> str:
     """Return the partition of one resource of one member in the raw layer."""
     return "|".join(escape(part) for part in (place.provider, place.user, place.resource))
+
+
+def partitions(user: UserId, provider: ProviderName) -> tuple[str, str]:
+    """Return between what the keys of a member's partitions are, whatever the resources.
+
+    The second one comes right after the last of them.
+    """
+    both = f"{escape(provider)}|{escape(user)}"
+    return f"{both}|", f"{both}}}"
 
 
 def version_row(record: RecordId, updated_at: datetime, n: int) -> str:

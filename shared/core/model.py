@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import NewType
@@ -317,7 +318,17 @@ class LookJob:
     waits: int = 0
 
 
-Job = ChunkJob | FinishJob | StartJob | LookJob
+@dataclass(frozen=True, slots=True)
+class LeaveJob:
+    """See a departure through, from wherever it came to a halt."""
+
+    #: The departure's name, not a connection's.
+    ref: Ref
+    attempt: int = 0
+    waits: int = 0
+
+
+Job = ChunkJob | FinishJob | StartJob | LookJob | LeaveJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +348,10 @@ class Status(StrEnum):
     CONNECTED = "connected"
     #: Nothing is fetched until the member signs in again.
     PARKED = "parked"
+    #: The member has left; the records stay, and wait for the same account.
+    DISCONNECTED = "disconnected"
+    #: The member has left, and everything about them is being deleted.
+    ERASING = "erasing"
 
 
 class Secret:
@@ -379,10 +394,18 @@ class SealedGrant:
     expires_at: datetime
     scopes: frozenset[str]
 
+    @classmethod
+    def spent(cls, departure: Ref, at: datetime) -> SealedGrant:
+        """Return what stands in a grant's place after a departure: its name, and no token.
+
+        Whatever was granted before ``at`` is older, and does not connect again.
+        """
+        return cls(GrantId(departure), Sealed(""), Sealed(""), at, at, frozenset())
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Somebody's announcement that they are about to renew, good until ``until``."""
+    """Somebody's announcement that they are about to renew, or to erase, until ``until``."""
 
     id: str
     until: datetime
@@ -402,8 +425,48 @@ class Connection:
     connected_at: datetime
     #: Why it is parked.
     reason: str | None = None
-    #: Who is renewing the grant now.
+    #: Who is renewing the grant, or erasing, now.
     claim: Claim | None = None
+    #: The refs that it had before its member left, the newest last.
+    former: tuple[Ref, ...] = ()
+
+    @property
+    def departed(self) -> bool:
+        """Whether its member has left: then ``grant`` is a spent one."""
+        return self.status in {Status.DISCONNECTED, Status.ERASING}
+
+    @property
+    def departure(self) -> Ref:
+        """The name of the departure with which it ended, or would end."""
+        return Ref(self.grant.id)
+
+
+class Todo(StrEnum):
+    """What a departure still has to do about the records."""
+
+    #: They stay, or are gone for good.
+    NOTHING = "nothing"
+    ERASE = "erase"
+    #: They are gone, but a worker that was late may have left something behind.
+    LOOK_AGAIN = "look_again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """What is left to be done for a member who left.  Only our keys open whom it is about."""
+
+    #: Named after the grant, so that leaving twice is one departure; random where there is none.
+    ref: Ref
+    provider: ProviderName
+    user: Sealed
+    #: The provider's name for the member, where we know it.
+    account: Sealed | None
+    #: What is to be given back to the provider, as it was in the connection.
+    grant: SealedGrant | None
+    at: datetime
+    todo: Todo
+    #: How many rows were deleted so far, by what they held.
+    rows: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

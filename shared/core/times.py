@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from shared.core.keys import instant
 from shared.core.model import Span
@@ -21,6 +21,11 @@ def parse_optional(text: str | None) -> datetime | None:
 def instant_optional(at: datetime | None) -> str | None:
     """Write a time that may be missing."""
     return None if at is None else instant(at)
+
+
+def iso(at: datetime) -> str:
+    """Write a time as members read it: ISO 8601, in UTC, to the millisecond."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def span_columns(name: str, span: Span | None) -> dict[str, str]:

@@ -32,6 +32,7 @@ from shared.core.model import (
     Connection,
     Cursor,
     Deletion,
+    Departure,
     FinishJob,
     GrantId,
     Head,
@@ -60,6 +61,7 @@ from shared.core.model import (
     Span,
     StartJob,
     Status,
+    Todo,
     UserId,
     Version,
 )
@@ -70,12 +72,14 @@ from shared.ports import (
     BudgetStore,
     Cipher,
     ConnectionStore,
+    DepartureStore,
     Etag,
     JobQueue,
     OneTime,
     OneTimeStore,
     Poisoned,
     PoisonStore,
+    Receipt,
     RecordStore,
     SealPlace,
     Slot,
@@ -86,6 +90,7 @@ from shared.ports import (
 NOW = datetime(2026, 11, 22, 11, 30, 0, 250_001, tzinfo=UTC)
 THREADS = 16
 SLEEP = ResourceName("sleep")
+OTHER = ProviderName("other")
 DAY = timedelta(days=1)
 #: A time that no other test's rows are older than.
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
@@ -270,6 +275,29 @@ class OneTimeContract:
         before = long_before + timedelta(days=1)
         assert [once.drop_expired(before, most=2) for _ in range(3)] == [2, 1, 0]
 
+    def test_erasing_takes_all_of_a_member_at_a_provider_used_or_not(
+        self, once: OneTimeStore
+    ) -> None:
+        ana, eve = fresh("o'Neill|"), fresh("eve-")
+        mine = [fresh() for _ in range(3)]
+        for kind, name in zip(("ticket", "state", "state"), mine, strict=True):
+            once.keep(kind, name, a_ticket(ana))
+        found = once.find("state", mine[2])
+        assert found is not None
+        assert found.etag is not None
+        once.use_up("state", mine[2], found.etag)
+        others = {fresh(): a_ticket(eve), fresh(): replace(a_ticket(ana), provider=OTHER)}
+        for name, once_only in others.items():
+            once.keep("state", name, once_only)
+
+        assert once.erase(UserId(ana), ProviderName("acme")) == 3
+
+        assert once.find("ticket", mine[0]) is None
+        once.keep("state", mine[2], a_ticket(ana))
+        assert all(once.find("state", name) is not None for name in others)
+        assert once.erase(UserId(ana), ProviderName("acme")) == 1
+        assert once.erase(UserId(ana), ProviderName("acme")) == 0
+
 
 # Slots
 
@@ -381,6 +409,12 @@ class ConnectionContract:
             pytest.param({"status": Status.CONNECTING}, id="connecting"),
             pytest.param({"claim": Claim("c1", NOW + timedelta(seconds=60))}, id="claimed"),
             pytest.param({"grant": a_grant(scopes=frozenset())}, id="without scopes"),
+            pytest.param({"former": (Ref("-a_1"), Ref("b"))}, id="that was left twice"),
+            pytest.param(
+                {"status": Status.DISCONNECTED, "grant": SealedGrant.spent(Ref("x"), NOW)},
+                id="left",
+            ),
+            pytest.param({"status": Status.ERASING}, id="to be erased"),
             pytest.param({"grant": a_grant(access=Sealed("a" * 8_000))}, id="with long tokens"),
             pytest.param(
                 {"connected_at": datetime(2026, 1, 1, tzinfo=UTC)}, id="at a whole second"
@@ -499,6 +533,95 @@ class ConnectionContract:
 
         assert connections.by_ref(old.ref) is None
 
+    def test_a_departure_that_stands_for_no_connection_has_no_ref(
+        self, connections: ConnectionStore
+    ) -> None:
+        gone = a_connection(status=Status.ERASING)
+        connections.put(gone, None)
+
+        assert connections.by_ref(gone.ref) is None
+        assert connections.listed(gone.ref) is None
+
+    def test_a_connection_can_be_dropped(self, connections: ConnectionStore) -> None:
+        connection = a_connection()
+        etag = connections.put(connection, None)
+
+        connections.drop(connection, etag)
+        connections.drop(connection, etag)
+
+        assert connections.find(connection.user, connection.provider) is None
+        assert connections.by_ref(connection.ref) is None
+
+    def test_a_connection_that_was_changed_is_not_dropped(
+        self, connections: ConnectionStore
+    ) -> None:
+        connection = a_connection()
+        etag = connections.put(connection, None)
+        connections.put(replace(connection, reason="x"), etag)
+
+        with pytest.raises(LostRace):
+            connections.drop(connection, etag)
+
+        assert connections.find(connection.user, connection.provider) is not None
+
+    def test_a_ref_can_be_dropped_twice(self, connections: ConnectionStore) -> None:
+        connection = a_connection()
+        connections.put(connection, None)
+        connections.touch(connection.ref, SLEEP, NOW)
+
+        connections.drop_ref(connection.ref)
+        connections.drop_ref(connection.ref)
+
+        assert connections.by_ref(connection.ref) is None
+        assert connections.listed(connection.ref) is None
+        assert connections.find(connection.user, connection.provider) is not None
+
+    # Erasing
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_erasing_takes_all_but_the_connection_and_only_the_members(
+        self, connections: ConnectionStore, name: str
+    ) -> None:
+        user, provider = UserId(name[:150] + fresh()[:8]), ProviderName(fresh())
+        connection = a_connection(user=user, provider=provider)
+        connections.put(connection, None)
+        waiting = [replace(a_pending(connection), ref=Ref(fresh("ref-"))) for _ in range(2)]
+        for pending in waiting:
+            connections.put_pending(pending)
+        accounts = [AccountId(fresh()) for _ in range(3)]
+        for account, owner in zip(accounts, (user, user, UserId("eve")), strict=True):
+            connections.claim_account(provider, account, owner, now=NOW)
+        eve = a_connection(provider=provider)
+        connections.put(eve, None)
+        elsewhere = a_connection(user=user, provider=OTHER)
+        connections.put(elsewhere, None)
+        connections.claim_account(OTHER, accounts[0], user, now=NOW)
+
+        assert connections.mentioned(user, provider)
+        erased = connections.erase(user, provider)
+
+        assert dict(erased) == {"grants": 2, "refs": 3, "accounts": 2}
+        assert not connections.mentioned(user, provider)
+        assert connections.mentioned(user, OTHER)
+        assert connections.waiting(user, provider) == []
+        assert connections.by_ref(connection.ref) is None
+        assert connections.find(user, provider) is not None
+        assert [connections.owner(provider, one) for one in accounts] == [None, None, "eve"]
+        assert connections.owner(OTHER, accounts[0]) == user
+        assert connections.by_ref(eve.ref) is not None
+        assert connections.by_ref(elsewhere.ref) is not None
+        assert not any(connections.erase(user, provider).values())
+
+    def test_a_claim_without_a_connection_is_a_mention_as_well(
+        self, connections: ConnectionStore
+    ) -> None:
+        provider, user = ProviderName(fresh()), UserId(fresh())
+        assert not connections.mentioned(user, provider)
+        connections.claim_account(provider, AccountId("1"), user, now=NOW)
+
+        assert connections.mentioned(user, provider)
+        assert not connections.mentioned(UserId(fresh()), provider)
+
     # How far each is held
 
     def test_whoever_was_never_synced_is_listed_without_a_time(
@@ -601,6 +724,7 @@ class ConnectionContract:
 
         assert connections.pending(pending.ref, pending.grant.id) == pending
         assert connections.any_pending(pending.user, pending.provider)
+        assert connections.waiting(pending.user, pending.provider) == [pending]
 
     @pytest.mark.parametrize("name", ODD_NAMES)
     def test_a_grant_may_be_anybodys(self, connections: ConnectionStore, name: str) -> None:
@@ -631,6 +755,7 @@ class ConnectionContract:
 
         assert connections.pending(first.ref, first.grant.id) is None
         assert connections.pending(second.ref, second.grant.id) == second
+        assert connections.waiting(first.user, first.provider) == [second]
         assert connections.any_pending(first.user, first.provider)
         connections.drop_pending(second)
         assert not connections.any_pending(first.user, first.provider)
@@ -648,6 +773,7 @@ class ConnectionContract:
         connections.put(a_connection(user=pending.user, provider=ProviderName("acme")), None)
 
         assert not connections.any_pending(pending.user, ProviderName("acme"))
+        assert connections.waiting(pending.user, ProviderName("acme")) == []
         assert not connections.any_pending(UserId(fresh()), pending.provider)
 
     def test_a_ref_outlives_the_grant_where_a_connection_has_it(
@@ -710,9 +836,11 @@ class ConnectionContract:
         def claim(user: str) -> UserId:
             return connections.claim_account(ProviderName("acme"), account, UserId(user), now=NOW)
 
+        assert connections.owner(ProviderName("acme"), account) is None
         assert claim("ana") == "ana"
         assert claim("eve") == "ana"
         assert claim("ana") == "ana"
+        assert connections.owner(ProviderName("acme"), account) == "ana"
 
     def test_an_account_at_another_provider_is_another_account(
         self, connections: ConnectionStore
@@ -748,7 +876,7 @@ class ConnectionContract:
         assert connections.claim_account(provider, account, UserId("eve"), now=NOW + age) == owner
         assert connections.claim_account(provider, account, UserId("ana"), now=NOW + age) == owner
 
-    @pytest.mark.parametrize("status", [Status.CONNECTED, Status.PARKED])
+    @pytest.mark.parametrize("status", Status)
     def test_a_claim_is_kept_while_its_owner_has_a_connection(
         self, connections: ConnectionStore, status: Status
     ) -> None:
@@ -883,6 +1011,11 @@ def seq_of(landed: Landed) -> int:
 
 def known_of(version: Version) -> Known:
     return version.known
+
+
+def rows_of(reader: Reader, place: Place) -> int:
+    """Count what stands beside the head."""
+    return len(reader.versions(place)) + len(reader.feed(place)) + len(reader.aliases(place))
 
 
 def after(seq: int) -> Head:
@@ -1054,6 +1187,78 @@ class RecordContract:
             records.commit(place, Transaction(after(1), (a_version("r1", 1),)), NOBODYS)
 
         assert records.head(place).etag is None
+
+    # Erasing
+
+    @pytest.mark.parametrize("user", ODD_NAMES)
+    def test_erasing_takes_every_resource_of_a_member_and_nobody_elses(
+        self, records: RecordStore, reader: Reader, user: str
+    ) -> None:
+        mine = a_place(user[:150] + fresh()[:8])
+        kinds = [mine, *(replace(mine, resource=ResourceName(one)) for one in ("a", "zzz|é"))]
+        others = [a_place(mine.user + "2"), replace(mine, provider=OTHER), a_place("a")]
+        for place in (*kinds, *others):
+            if records.head(place).etag is None:
+                write(records, place, a_version("r1", 1, alias="s1"), a_version("r2", 2))
+            records.quarantine(place, [Misfit("odd", "x")], now=NOW)
+
+        erased = records.erase(mine.user, mine.provider, most=1_000)
+
+        # Two versions with their numbers, a second name and the head.
+        assert dict(erased) == {"records": 6 * len(kinds), "quarantine": len(kinds)}
+        for place in kinds:
+            assert records.head(place).etag is None
+            assert rows_of(reader, place) == 0
+            assert reader.quarantined(place) == []
+        for place in others:
+            assert len(reader.versions(place)) == 2
+            assert records.head(place).value == after(2)
+            assert reader.quarantined(place) == ["x"]
+        assert not any(records.erase(mine.user, mine.provider, most=1_000).values())
+
+    def test_erasing_goes_on_where_it_stopped_and_begins_with_the_heads(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place = a_place()
+        etag = write(records, place, *(a_version(f"r{n}", n) for n in range(1, 21)))
+
+        counts = [sum(records.erase(place.user, place.provider, most=7).values())]
+
+        with pytest.raises(LostRace):
+            records.commit(place, Transaction(after(21), (a_version("r21", 21),)), etag)
+        with pytest.raises(LostRace):
+            records.put_head(place, after(21), etag)
+        while counts[-1]:
+            counts.append(sum(records.erase(place.user, place.provider, most=7).values()))
+        assert sum(counts) == 41
+        assert max(counts) == 7
+        assert rows_of(reader, place) == 0
+
+    def test_more_than_a_transaction_takes_is_erased(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place, etag = a_place(), None
+        for group in range(5):
+            first = 45 * group + 1
+            versions = tuple(a_version(f"r{n}", n) for n in range(first, first + 45))
+            etag = records.commit(place, Transaction(after(first + 44), versions), etag)
+
+        assert records.erase(place.user, place.provider, most=1_000)["records"] == 451
+        assert reader.versions(place) == {}
+
+    def test_of_several_who_erase_at_once_none_fails(
+        self, records: RecordStore, reader: Reader
+    ) -> None:
+        place, etag = a_place(), None
+        for group in range(4):
+            first = 45 * group + 1
+            versions = tuple(a_version(f"r{n}", n) for n in range(first, first + 45))
+            etag = records.commit(place, Transaction(after(first + 44), versions), etag)
+
+        answers = at_once(lambda: records.erase(place.user, place.provider, most=1_000), 4)
+
+        assert None not in answers
+        assert rows_of(reader, place) == 0
 
     # A page
 
@@ -1374,6 +1579,99 @@ class RecordContract:
 
 
 # Poison
+
+
+def a_departure(**changes: object) -> Departure:
+    departure = Departure(
+        ref=Ref(fresh("grant-")),
+        provider=ProviderName("acme"),
+        user=Sealed("s1:k:user=="),
+        account=Sealed("s1:k:account=="),
+        grant=a_grant(),
+        at=NOW,
+        todo=Todo.ERASE,
+        rows={"records": 12, "links": 1},
+    )
+    return replace(departure, **changes)  # type: ignore[arg-type]
+
+
+class DepartureContract:
+    """What every ``DepartureStore`` must do."""
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {},
+            {"account": None, "grant": None, "rows": {}},
+            {"todo": Todo.LOOK_AGAIN},
+            {"ref": Ref("a/b#c")},
+        ],
+        ids=["full", "empty", "almost over", "oddly named"],
+    )
+    def test_a_departure_comes_back_as_it_was(
+        self, departures: DepartureStore, changes: dict[str, object]
+    ) -> None:
+        departure = a_departure(**changes)
+        etag = departures.save(departure, None)
+
+        assert departures.find(departure.ref) == Stored(departure, etag)
+
+    def test_what_is_done_leaves_nothing_behind(self, departures: DepartureStore) -> None:
+        departure = a_departure()
+        etag = departures.save(departure, None)
+        done = replace(departure, grant=None, account=None, rows={}, todo=Todo.NOTHING)
+        departures.save(done, etag)
+
+        found = departures.find(departure.ref)
+        assert found is not None
+        assert found.value == done
+
+    def test_what_was_never_saved_is_not_there(self, departures: DepartureStore) -> None:
+        assert departures.find(Ref(fresh())) is None
+
+    def test_a_stale_departure_is_not_written(self, departures: DepartureStore) -> None:
+        departure = a_departure()
+        old = departures.save(departure, None)
+        departures.save(departure, old)
+
+        for etag in (old, None):
+            with pytest.raises(LostRace):
+                departures.save(departure, etag)
+
+    def test_a_departure_can_be_dropped_twice_but_not_when_changed(
+        self, departures: DepartureStore
+    ) -> None:
+        departure = a_departure()
+        old = departures.save(departure, None)
+        new = departures.save(departure, old)
+
+        with pytest.raises(LostRace):
+            departures.drop(departure.ref, old)
+        departures.drop(departure.ref, new)
+        departures.drop(departure.ref, new)
+
+        assert departures.find(departure.ref) is None
+
+    def test_old_departures_are_swept_unless_there_is_something_to_erase(
+        self, departures: DepartureStore
+    ) -> None:
+        before = LONG_AGO - timedelta(days=2_000)
+        ages = {todo: a_departure(at=before - DAY, todo=todo) for todo in Todo}
+        for departure in (*ages.values(), young := a_departure(at=before, todo=Todo.NOTHING)):
+            departures.save(departure, None)
+
+        assert [departures.sweep(before, most=1) for _ in range(3)] == [1, 1, 0]
+
+        assert departures.find(ages[Todo.ERASE].ref) is not None
+        assert departures.find(ages[Todo.NOTHING].ref) is None
+        assert departures.find(ages[Todo.LOOK_AGAIN].ref) is None
+        assert departures.find(young.ref) is not None
+
+    def test_the_first_receipt_of_an_erasure_is_the_one(self, departures: DepartureStore) -> None:
+        receipt = Receipt(fresh(), NOW, {"records": 12})
+
+        assert departures.keep(receipt) == receipt
+        assert departures.keep(replace(receipt, at=NOW + DAY, rows={})) == receipt
 
 
 def a_poisoned(**changes: object) -> Poisoned:

@@ -30,6 +30,7 @@ from shared.adapters.queue import BELLS, EVENTS, LATER, NOW, StorageQueues
 from shared.adapters.tables import Tables, storage_errors
 from shared.adapters.tables.budgets import TableBudgets
 from shared.adapters.tables.connections import TableConnections
+from shared.adapters.tables.departures import TableDepartures
 from shared.adapters.tables.once import TableOneTime
 from shared.adapters.tables.poison import TablePoison
 from shared.adapters.tables.records import QUARANTINE, RECORDS, TableRecords, _head, _head_row
@@ -37,11 +38,11 @@ from shared.adapters.tables.slots import TableSlots
 from shared.config import Storage
 from shared.core import keys
 from shared.core.codec import decode, encode
-from shared.core.model import Head, Job, Lane, Misfit, Place, RecordId, Secret
+from shared.core.model import Head, Job, Lane, Misfit, Place, RecordId, Ref, Secret, Todo
 from shared.core.settle import Transaction
 from shared.core.sizes import join
 from shared.errors import LostRace, StorageDown
-from shared.ports import Etag
+from shared.ports import Etag, Receipt
 from tests.adapters.contracts import (
     CHUNK,
     FINISH,
@@ -51,6 +52,7 @@ from tests.adapters.contracts import (
     THREADS,
     BudgetContract,
     ConnectionContract,
+    DepartureContract,
     OneTimeContract,
     PoisonContract,
     QueueContract,
@@ -59,6 +61,7 @@ from tests.adapters.contracts import (
     Row,
     SlotContract,
     a_connection,
+    a_departure,
     a_pending,
     a_place,
     a_poisoned,
@@ -163,6 +166,40 @@ class TestTableConnections(ConnectionContract):
                 "PartitionKey eq @key", parameters={"key": partition}
             )
             assert list(rows) == []
+
+
+@pytest.mark.azurite
+class TestTableDepartures(DepartureContract):
+    @pytest.fixture
+    def departures(self, tables: Tables) -> TableDepartures:
+        return TableDepartures(tables)
+
+    def test_what_comes_back_while_we_sweep_stays(
+        self, departures: TableDepartures, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = LONG_AGO - timedelta(days=3_000)
+        made = a_departure(at=before - timedelta(days=1), todo=Todo.NOTHING)
+        etag = departures.save(made, None)
+        drop = departures.drop
+
+        def comes_back(ref: Ref, read: Etag) -> None:
+            departures.save(replace(made, todo=Todo.ERASE), etag)
+            drop(ref, read)
+
+        monkeypatch.setattr(departures, "drop", comes_back)
+
+        assert departures.sweep(before, most=10) == 0
+        assert departures.find(made.ref) is not None
+
+    def test_a_receipt_that_comes_and_goes_is_a_lost_race(
+        self, departures: TableDepartures, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        receipt = Receipt(fresh(), TODAY, {})
+        departures.keep(receipt)
+        monkeypatch.setattr("shared.adapters.tables.departures.read", lambda *_: None)
+
+        with pytest.raises(LostRace):
+            departures.keep(receipt)
 
 
 class TableReader:

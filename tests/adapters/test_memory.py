@@ -13,6 +13,7 @@ from shared.adapters.memory import (
     MemoryBudgets,
     MemoryCipher,
     MemoryConnections,
+    MemoryDepartures,
     MemoryOneTime,
     MemoryPoison,
     MemoryQueue,
@@ -30,6 +31,7 @@ from tests.adapters.contracts import (
     BudgetContract,
     CipherContract,
     ConnectionContract,
+    DepartureContract,
     OneTimeContract,
     PoisonContract,
     QueueContract,
@@ -78,6 +80,12 @@ class TestMemoryConnections(ConnectionContract):
     @pytest.fixture
     def connections(self) -> MemoryConnections:
         return MemoryConnections()
+
+
+class TestMemoryDepartures(DepartureContract):
+    @pytest.fixture
+    def departures(self) -> MemoryDepartures:
+        return MemoryDepartures()
 
 
 class MemoryReader:

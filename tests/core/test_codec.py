@@ -17,6 +17,7 @@ from shared.core.model import (
     GrantId,
     Job,
     Lane,
+    LeaveJob,
     LookJob,
     RecordId,
     Ref,
@@ -61,6 +62,7 @@ JOBS: st.SearchStrategy[Job] = st.one_of(
         attempt=COUNTS,
         waits=COUNTS,
     ),
+    st.builds(LeaveJob, ref=NAMES.map(Ref), attempt=COUNTS, waits=COUNTS),
 )
 
 #: As release 1 writes them.  A later form must still read these.
@@ -107,6 +109,7 @@ LOOKED = LookJob(
     key="k",
     looks=1,
 )
+LEAVE = {"form": 1, "kind": "leave", "ref": "r", "attempt": 3, "waits": 1}
 
 
 @given(JOBS)
@@ -121,6 +124,7 @@ def test_a_job_reads_back_as_it_was(job: Job) -> None:
         (FINISH, FinishJob(Ref("r"), GrantId("g"), 1, 0)),
         (START, StartJob(Ref("r"), datetime(2026, 11, 22, 9, tzinfo=UTC))),
         (LOOK, LOOKED),
+        (LEAVE, LeaveJob(Ref("r"), 3, 1)),
     ],
 )
 def test_the_first_form_stays_readable(doc: dict[str, Any], job: Job) -> None:
@@ -166,7 +170,7 @@ def test_a_bell_says_how_far_which_feed_has_got() -> None:
         json.dumps({**LOOK, "at": "2026-11-22T09:00:00"}).encode(),
         *(
             json.dumps({k: v for k, v in doc.items() if k != name}).encode()
-            for doc in (CHUNK, FINISH, START, LOOK)
+            for doc in (CHUNK, FINISH, START, LOOK, LEAVE)
             for name in doc
         ),
     ],

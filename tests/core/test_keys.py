@@ -65,6 +65,26 @@ def test_the_rows_of_versions_and_feed_read_back(name: str, at: datetime, n: int
     assert keys.parse_feed_row(keys.feed_row(seq)) == seq
 
 
+@pytest.mark.parametrize(
+    ("place", "mine"),
+    [
+        (Place(ProviderName("acme"), UserId("ana"), ResourceName("sleep")), True),
+        (Place(ProviderName("acme"), UserId("ana"), ResourceName("zz~|}é")), True),
+        (Place(ProviderName("acme"), UserId("ana2"), ResourceName("sleep")), False),
+        (Place(ProviderName("acme"), UserId("an"), ResourceName("a")), False),
+        (Place(ProviderName("acme"), UserId("ana|"), ResourceName("sleep")), False),
+        (Place(ProviderName("acme2"), UserId("ana"), ResourceName("sleep")), False),
+    ],
+)
+def test_all_partitions_of_a_member_and_no_others_stand_together(
+    place: Place,
+    mine: bool,  # noqa: FBT001 - a parameter of tests
+) -> None:
+    low, high = keys.partitions(UserId("ana"), ProviderName("acme"))
+
+    assert (low <= keys.partition(place) < high) == mine
+
+
 def test_a_partition_names_provider_member_and_resource() -> None:
     place = Place(ProviderName("acme"), UserId("ana|bo"), ResourceName("sleep"))
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -10,6 +10,7 @@ from shared.core.keys import instant
 from shared.core.model import Span
 from shared.core.times import (
     instant_optional,
+    iso,
     parse,
     parse_optional,
     parse_span,
@@ -22,6 +23,12 @@ from tests.builders import day, span
 def test_a_time_reads_back_as_it_was(at: datetime) -> None:
     assert parse(instant(at)) == at
     assert parse_optional(instant_optional(at)) == at
+
+
+def test_members_read_times_in_utc_to_the_millisecond() -> None:
+    at = datetime(2026, 11, 22, 9, 30, 0, 250_999, tzinfo=timezone(timedelta(hours=-3)))
+
+    assert iso(at) == "2026-11-22T12:30:00.250Z"
 
 
 def test_a_missing_time_stays_missing() -> None:

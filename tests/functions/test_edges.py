@@ -42,15 +42,28 @@ ANSWERS: dict[str, Callable[[World, Browser], Answer]] = {
     "302 to the page": lambda _, ana: ana.get("/oauth/whoop/authorize/?ticket=x"),
     "302 from the callback": lambda _, ana: ana.get("/oauth/whoop/callback/?state=x"),
     "400": lambda _, ana: ana.ask("GET", "/providers/whoop/records/sleep/?limit=0"),
+    "400 of a connection": lambda _, ana: ana.ask("DELETE", "/providers/whoop/connection/?erase=x"),
     "401": lambda _, ana: ana.get("/providers/whoop/status/"),
     "403": lambda _, ana: ana.get("/oauth/whoop/authorize/?token=x"),
     "404": lambda _, ana: ana.ask("GET", "/providers/oura/status/"),
+    "404 of a connection": lambda _, ana: ana.ask("DELETE", "/providers/whoop/connection/"),
     "404 of a link": lambda _, ana: ana.get("/oauth/oura/authorize/?ticket=x"),
     "409": lambda _, ana: ana.ask("POST", "/providers/whoop/sync/"),
     "410": lambda _, ana: ana.ask("GET", "/providers/whoop/records/sleep/?since=1"),
     "503": without_storage,
 }
-PROBLEMS = ["400", "401", "403", "404", "404 of a link", "409", "410", "503"]
+PROBLEMS = [
+    "400",
+    "400 of a connection",
+    "401",
+    "403",
+    "404",
+    "404 of a connection",
+    "404 of a link",
+    "409",
+    "410",
+    "503",
+]
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -93,6 +106,7 @@ def test_storage_that_is_down_says_when_to_come_back(world: World, ana: Browser)
         ("GET", "/providers/{}/status/"),
         ("GET", "/providers/{}/records/sleep/"),
         ("POST", "/providers/{}/sync/"),
+        ("DELETE", "/providers/{}/connection/"),
         ("POST", "/oauth/{}/ticket/"),
         ("GET", "/oauth/{}/authorize/?ticket=x"),
         ("GET", "/oauth/{}/callback/?state=x&code=y"),
@@ -183,6 +197,7 @@ class Unset:
         ("GET", "/providers/whoop/status/"),
         ("GET", "/providers/whoop/records/sleep/"),
         ("POST", "/providers/whoop/sync/"),
+        ("DELETE", "/providers/whoop/connection/"),
         ("POST", "/oauth/whoop/ticket/"),
         ("GET", "/oauth/whoop/authorize/?ticket=x"),
         ("GET", "/oauth/whoop/authorize/?token=x"),
@@ -408,6 +423,10 @@ def test_no_log_line_tells_a_secret_or_whom_it_is_about(
     ana.ask("POST", "/providers/whoop/sync/")
     world.work()
     assert ana.status()["connection"]["status"] == "parked"
+    ana.ask("DELETE", "/providers/whoop/connection/?erase=true")
+    world.simulator.add_fault(Fault("/user/access", status=503, times=1))
+    bea.ask("DELETE", "/providers/whoop/connection/")
+    world.work()
 
     oauth = world.simulator._oauth
     canaries = [
@@ -431,6 +450,9 @@ def test_no_log_line_tells_a_secret_or_whom_it_is_about(
         "renewal.done",
         "connection.refused",
         "connection.unfinished",
+        "connection.disconnected",
+        "connection.erased",
+        "revocation.done",
     } <= {record.__dict__.get("event") for record in caplog.records}
     told = [f"{record.getMessage()} {record.__dict__}" for record in caplog.records]
     assert [line for line in told for canary in canaries if canary in line] == []
@@ -448,6 +470,7 @@ def test_the_routes_are_the_ones_in_the_contract() -> None:
         (("GET",), "providers/{provider}/status"),
         (("POST",), "providers/{provider}/sync"),
         (("GET",), "providers/{provider}/records/{resource}"),
+        (("DELETE",), "providers/{provider}/connection"),
         (("POST",), "oauth/{provider}/ticket"),
         (("GET",), "oauth/{provider}/authorize"),
         (("GET",), "oauth/{provider}/callback"),

@@ -26,6 +26,7 @@ from shared.adapters.memory import (
     MemoryBudgets,
     MemoryCipher,
     MemoryConnections,
+    MemoryDepartures,
     MemoryOneTime,
     MemoryPoison,
     MemoryQueue,
@@ -253,6 +254,7 @@ class World:
         self.once = OneTimes()
         self.slots = MemorySlots()
         self.connections = ManyConnections()
+        self.departures = MemoryDepartures()
         self.records = MemoryRecords()
         self.queue = MemoryQueue()
         self.poison = MemoryPoison()
@@ -281,6 +283,7 @@ class World:
                 slots=self.slots,
                 budgets=MemoryBudgets(),
                 connections=self.connections,
+                departures=self.departures,
                 records=self.records,
                 queue=self.queue,
                 poison=self.poison,

@@ -25,6 +25,7 @@ from shared.adapters.memory import (
     MemoryBudgets,
     MemoryCipher,
     MemoryConnections,
+    MemoryDepartures,
     MemoryOneTime,
     MemoryPoison,
     MemoryRecords,
@@ -208,6 +209,9 @@ class Provider:
             self.wrong.append("a token was renewed that was still good")
         consent.spent.add(consent.refresh)
         return self._engine.answer("renew", self._issue(consent))
+
+    def revoke(self, access: Secret) -> None:
+        raise AssertionError("nobody leaves here")
 
     def fetch(self, access: Secret, resource: ResourceName, question: Question | None) -> Page:
         self._arrive()
@@ -781,6 +785,7 @@ class Engine:
             slots=port(self._slots),
             budgets=port(self.budgets),
             connections=port(self.connections),
+            departures=port(MemoryDepartures()),
             records=port(self.records),
             queue=port(Queue(self)),
             poison=port(self.poison),

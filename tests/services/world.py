@@ -11,6 +11,7 @@ from shared.adapters.memory import (
     MemoryBudgets,
     MemoryCipher,
     MemoryConnections,
+    MemoryDepartures,
     MemoryOneTime,
     MemoryPoison,
     MemoryQueue,
@@ -34,7 +35,7 @@ from shared.core.model import (
     ResourceName,
     Secret,
 )
-from shared.errors import NotThere, ProviderError, TokenRejected
+from shared.errors import GrantDead, NotThere, ProviderError, TokenRejected
 from shared.provider import Grant, Resource, Shape, Trouble
 from tests.builders import NOW, PROVIDER, RESOURCE, SCOPES, USER, a_document, a_page
 
@@ -69,6 +70,8 @@ class Acme:
         self.asked: list[tuple[ResourceName, Question | None]] = []
         self.looked: list[tuple[ResourceName, RecordId]] = []
         self.renewals = 0
+        self.revocations = 0
+        self.revoke_script: list[ProviderError] = []
         self.scopes = SCOPES
         self.refreshes = True
         self.access = "access-0"
@@ -80,14 +83,26 @@ class Acme:
 
     def redeem(self, code: Secret) -> Grant:
         self._token_trouble()
+        if self.access == "revoked":
+            self.access, self.refresh = "access-again", "refresh-again"
         return self._grant()
 
     def renew(self, refresh: Secret) -> Grant:
         self.renewals += 1
         self._token_trouble()
+        if self.refresh == "revoked":
+            raise GrantDead("made up")
         assert refresh.reveal() == self.refresh, "a refresh token that was used before"
         self.access, self.refresh = f"access-{self.renewals}", f"refresh-{self.renewals}"
         return self._grant()
+
+    def revoke(self, access: Secret) -> None:
+        self.revocations += 1
+        if self.revoke_script:
+            raise self.revoke_script.pop(0)
+        if access.reveal() != self.access:
+            raise TokenRejected("made up")
+        self.access, self.refresh = "revoked", "revoked"
 
     def missing_scopes(self, granted: frozenset[str]) -> Sequence[str]:
         return sorted(SCOPES - granted)
@@ -161,6 +176,7 @@ class World:
         self.slots = MemorySlots()
         self.budgets = MemoryBudgets()
         self.connections = MemoryConnections()
+        self.departures = MemoryDepartures()
         self.records = MemoryRecords()
         self.queue = MemoryQueue()
         self.poison = MemoryPoison()
@@ -171,6 +187,7 @@ class World:
             slots=self.slots,
             budgets=self.budgets,
             connections=self.connections,
+            departures=self.departures,
             records=self.records,
             queue=self.queue,
             poison=self.poison,

@@ -293,6 +293,17 @@ class TestGrants:
         with pytest.raises(GrantDead):
             scene.provider.renew(grant.refresh)
 
+    def test_what_was_given_back_is_gone(self, scene: Scene, member: Member) -> None:
+        grant = scene.connect(member)
+        assert grant.refresh is not None
+
+        scene.provider.revoke(grant.access)
+
+        with pytest.raises(TokenRejected):
+            scene.provider.revoke(grant.access)
+        with pytest.raises(GrantDead):
+            scene.provider.renew(grant.refresh)
+
     def test_a_wrong_secret_says_nothing_about_the_grant(self) -> None:
         with a_scene({"WHOOP_CLIENT_SECRET": "another"}) as scene:
             member = scene.simulator.world.add_member(days=1)

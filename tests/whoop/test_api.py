@@ -246,6 +246,32 @@ class TestDecipher:
         assert CANARY not in told(error)
 
 
+class TestRevoked:
+    @pytest.mark.parametrize("status", [204, 404])
+    def test_what_is_given_back_or_gone_already_is_fine(self, status: int) -> None:
+        api.revoked(status, {}, b"\xff", now=NOW)
+
+    @pytest.mark.parametrize(
+        ("status", "error"),
+        [
+            (200, Unavailable),
+            (302, Unavailable),
+            (400, Rejected),
+            (401, TokenRejected),
+            (403, Unavailable),
+            (429, RateLimited),
+            (500, Unavailable),
+        ],
+    )
+    def test_anything_else_is_an_error_like_any(
+        self, status: int, error: type[ProviderError]
+    ) -> None:
+        refused = caught(lambda: api.revoked(status, {}, CANARY.encode(), now=NOW))
+
+        assert type(refused) is error
+        assert CANARY not in told(refused)
+
+
 class TestPause:
     @pytest.mark.parametrize(
         ("headers", "seconds"),

@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
 
-    do_GET = do_POST = answer  # noqa: N815 - http.server calls them so
+    do_GET = do_POST = do_DELETE = answer  # noqa: N815 - http.server calls them so
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
@@ -141,8 +141,12 @@ CALLS: dict[str, Callable[[Client], object]] = {
     "document": lambda client: client.fetch(Secret(TOKEN), PROFILE, None),
     "redeem": lambda client: client.redeem(Secret(CODE)),
     "renew": lambda client: client.renew(Secret(REFRESH)),
+    "revoke": lambda client: client.revoke(Secret(TOKEN)),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+#: Those whose answer has a body.
+TOLD = [name for name in CALLS if name != "revoke"]
+every_question = pytest.mark.parametrize("call", [CALLS[name] for name in TOLD], ids=TOLD)
 
 
 def refused(call: Callable[[], object]) -> ProviderError:
@@ -359,6 +363,14 @@ FLOODING: dict[str, Behaviour] = {
 
 
 class TestWhatIsSent:
+    def test_a_grant_is_given_back_with_its_token(self) -> None:
+        with serving(answer(b"", "204 No Content")) as server:
+            a_client(server.url).revoke(Secret(TOKEN))
+
+        (seen,) = server.seen
+        assert (seen.method, seen.path, seen.body) == ("DELETE", "/developer/v2/user/access", b"")
+        assert seen.headers["Authorization"] == f"Bearer {TOKEN}"
+
     def test_a_page_is_asked_for_with_token_and_query(self) -> None:
         with serving(answer(b'{"records":[]}')) as server:
             page = a_client(server.url).fetch(Secret(TOKEN), CYCLE, QUESTION)
@@ -569,7 +581,7 @@ class TestAnswers:
                 assert isinstance(error, RateLimited)
                 assert error.retry_at == NOW + timedelta(seconds=3)
 
-    @every_call
+    @every_question
     def test_what_whoop_says_of_the_limits_comes_along(
         self, call: Callable[[Client], Page | Grant]
     ) -> None:
@@ -614,7 +626,7 @@ class TestAnswers:
         assert type(error) is Unavailable
         assert server.seen == []
 
-    @every_call
+    @every_question
     def test_an_outage_does_not_last_beyond_itself(self, call: Callable[[Client], object]) -> None:
         with serving(hangs_up) as server:
             one = a_client(server.url)

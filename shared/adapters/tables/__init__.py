@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from azure.core import MatchConditions
@@ -39,6 +40,9 @@ OPTIONS: Mapping[str, Any] = {
 }
 #: For a question whose answer is whether there is one.
 BRIEF: Mapping[str, Any] = {"retry_total": 0, "connection_timeout": 3, "read_timeout": 3}
+#: Rows in a transaction.
+#: https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
+BATCH = 100
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 CONFLICT = frozenset({404, 409, 412})
 
@@ -142,6 +146,26 @@ def write(table: TableClient, entity: Mapping[str, Any], etag: Etag | None) -> E
                 match_condition=MatchConditions.IfNotModified,
             )
     return Etag(answer["etag"])
+
+
+def delete(table: TableClient, keys: Iterable[tuple[str, str]]) -> int:
+    """Delete rows by partition and row, as many in a request as Azure takes; return how many."""
+    count = 0
+    for partition, rows in groupby(keys, key=itemgetter(0)):
+        while batch := list(islice(rows, BATCH)):
+            operations: list[Any] = [
+                ("delete", {"PartitionKey": partition, "RowKey": row}) for _, row in batch
+            ]
+            try:
+                with storage_errors():
+                    table.submit_transaction(operations)
+            except LostRace:
+                # One of them is gone already, and took the others' transaction along.
+                for _, row in batch:
+                    with storage_errors():
+                        table.delete_entity(partition, row)
+            count += len(batch)
+    return count
 
 
 def sweep(table: TableClient, condition: str, before: datetime, *, most: int) -> int:

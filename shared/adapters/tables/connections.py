@@ -12,15 +12,16 @@ compare-and-set each, and a job reads both at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from azure.core import MatchConditions
 from azure.core.exceptions import AzureError
-from azure.data.tables import UpdateMode
+from azure.data.tables import TableClient, UpdateMode
 
-from shared.adapters.tables import Tables, read, storage_errors, write
+from shared.adapters.tables import Tables, delete, read, storage_errors, write
 from shared.core.keys import escape, instant
 from shared.core.model import (
     AccountId,
@@ -39,7 +40,7 @@ from shared.core.model import (
 )
 from shared.core.times import parse
 from shared.errors import LostRace, StorageDown
-from shared.ports import CLAIM_LIFE, Etag, Stored
+from shared.ports import CLAIM_LIFE, Etag, Stored, Tally
 
 CONNECTIONS, REFS, ACCOUNTS = "Connections", "Refs", "Accounts"
 TRIES = 4
@@ -66,7 +67,7 @@ class TableConnections:
 
     def put(self, connection: Connection, etag: Etag | None) -> Etag:
         """Write a connection, the ref that leads to it first."""
-        if etag is None:
+        if etag is None and not connection.departed:
             self._put_ref(connection.ref, connection.user, connection.provider)
         row = {
             "PartitionKey": escape(connection.user),
@@ -80,9 +81,25 @@ class TableConnections:
             "reason": connection.reason,
             "claim": connection.claim.id if connection.claim else None,
             "claimed_until": instant(connection.claim.until) if connection.claim else None,
-            **_grant_columns(connection.grant),
+            "former": " ".join(connection.former),
+            **grant_columns(connection.grant),
         }
         return write(self._tables.open(CONNECTIONS), row, etag)
+
+    def drop(self, connection: Connection, etag: Etag) -> None:
+        """Delete a connection, unless it was changed."""
+        with storage_errors():
+            self._tables.open(CONNECTIONS).delete_entity(
+                escape(connection.user),
+                escape(connection.provider),
+                etag=etag,
+                match_condition=MatchConditions.IfNotModified,
+            )
+
+    def drop_ref(self, ref: Ref) -> None:
+        """Delete a ref."""
+        with storage_errors():
+            self._tables.open(REFS).delete_entity(ref, "ref")
 
     def touch(self, ref: Ref, resource: ResourceName, held_end: datetime) -> None:
         """Merge one column into the ref's row.
@@ -119,7 +136,7 @@ class TableConnections:
             "PartitionKey": escape(pending.user),
             "RowKey": _pending_row(pending.provider, pending.grant.id),
             "ref": pending.ref,
-            **_grant_columns(pending.grant),
+            **grant_columns(pending.grant),
         }
         with storage_errors():
             self._tables.open(CONNECTIONS).upsert_entity(row)
@@ -131,18 +148,20 @@ class TableConnections:
             return None
         user, provider = owner
         row = read(self._tables.open(CONNECTIONS), escape(user), _pending_row(provider, grant))
-        return None if row is None else Pending(user, provider, Ref(row["ref"]), _grant(row))
+        return None if row is None else Pending(user, provider, Ref(row["ref"]), read_grant(row))
+
+    def waiting(self, user: UserId, provider: ProviderName) -> Sequence[Pending]:
+        """Return the grants that wait."""
+        with storage_errors():
+            return [
+                Pending(user, provider, Ref(row["ref"]), read_grant(row))
+                for row in self._pending_rows(user, provider)
+            ]
 
     def any_pending(self, user: UserId, provider: ProviderName) -> bool:
         """Say whether a grant of this member waits."""
-        low = _pending_row(provider, GrantId(""))
         with storage_errors():
-            rows = self._tables.open(CONNECTIONS).query_entities(
-                "PartitionKey eq @user and RowKey ge @low and RowKey lt @high",
-                parameters={"user": escape(user), "low": low, "high": low + "~"},
-                select=["RowKey"],
-                results_per_page=1,
-            )
+            rows = self._pending_rows(user, provider, select=["RowKey"], results_per_page=1)
             return next(iter(rows), None) is not None
 
     def drop_pending(self, pending: Pending) -> None:
@@ -153,8 +172,7 @@ class TableConnections:
             )
         stored = self.find(pending.user, pending.provider)
         if stored is None or stored.value.ref != pending.ref:
-            with storage_errors():
-                self._tables.open(REFS).delete_entity(pending.ref, "ref")
+            self.drop_ref(pending.ref)
 
     def claim_account(
         self, provider: ProviderName, account: AccountId, user: UserId, *, now: datetime
@@ -162,7 +180,7 @@ class TableConnections:
         """Claim by creating a row, which only one member can; return whose it is."""
         table = self._tables.open(ACCOUNTS)
         row = {
-            "PartitionKey": f"{escape(provider)}|{escape(account)}",
+            "PartitionKey": _account_key(provider, account),
             "RowKey": "account",
             "user": user,
             "claimed_at": instant(now),
@@ -184,6 +202,29 @@ class TableConnections:
             return user
         raise LostRace("the claim on this account changes too often")
 
+    def owner(self, provider: ProviderName, account: AccountId) -> UserId | None:
+        """Return who claims an account."""
+        row = read(self._tables.open(ACCOUNTS), _account_key(provider, account), "account")
+        return None if row is None else UserId(row["user"])
+
+    def mentioned(self, user: UserId, provider: ProviderName) -> bool:
+        """Look for a ref or a claim."""
+        with storage_errors():
+            return any(
+                next(iter(rows), None) is not None for _, rows in self._mentions(user, provider)
+            )
+
+    def erase(self, user: UserId, provider: ProviderName) -> Tally:
+        """Delete everything but the connection."""
+        waiting = self._pending_rows(user, provider, select=["PartitionKey", "RowKey"])
+        with storage_errors():
+            (refs, those), (accounts, claims) = self._mentions(user, provider)
+            return {
+                "grants": _delete(self._tables.open(CONNECTIONS), waiting),
+                "refs": _delete(refs, those),
+                "accounts": _delete(accounts, claims),
+            }
+
     def reachable(self) -> bool:
         """Ask for a row that does not exist."""
         try:
@@ -202,6 +243,46 @@ class TableConnections:
         row = read(self._tables.open(REFS), escape(ref), "ref")
         return None if row is None else (UserId(row["user"]), ProviderName(row["provider"]))
 
+    def _mentions(
+        self, user: UserId, provider: ProviderName
+    ) -> Sequence[tuple[TableClient, Iterable[Mapping[str, Any]]]]:
+        """Return the tables whose rows name a member, and those rows.
+
+        Each is looked through as a whole, a row a member: an attempt to connect that came to
+        grief may have left some that nothing else leads to.
+        """
+        columns, prefix = ["PartitionKey", "RowKey"], escape(provider)
+        refs, accounts = self._tables.open(REFS), self._tables.open(ACCOUNTS)
+        return (
+            (
+                refs,
+                refs.query_entities(
+                    "user eq @user and provider eq @provider",
+                    parameters={"user": user, "provider": provider},
+                    select=columns,
+                ),
+            ),
+            (
+                accounts,
+                accounts.query_entities(
+                    "PartitionKey ge @low and PartitionKey lt @high and user eq @user",
+                    parameters={"low": f"{prefix}|", "high": f"{prefix}}}", "user": user},
+                    select=columns,
+                ),
+            ),
+        )
+
+    def _pending_rows(
+        self, user: UserId, provider: ProviderName, **options: Any
+    ) -> Iterable[Mapping[str, Any]]:
+        low = _pending_row(provider, GrantId(""))
+        rows: Iterable[Mapping[str, Any]] = self._tables.open(CONNECTIONS).query_entities(
+            "PartitionKey eq @user and RowKey ge @low and RowKey lt @high",
+            parameters={"user": escape(user), "low": low, "high": low + "~"},
+            **options,
+        )
+        return rows
+
     def _put_ref(self, ref: Ref, user: UserId, provider: ProviderName) -> None:
         row = {"PartitionKey": ref, "RowKey": "ref", "user": user, "provider": provider}
         with storage_errors():
@@ -213,12 +294,21 @@ def _pending_row(provider: ProviderName, grant: GrantId) -> str:
     return f"{escape(provider)}|pending|{grant}"
 
 
+def _account_key(provider: ProviderName, account: AccountId) -> str:
+    return f"{escape(provider)}|{escape(account)}"
+
+
+def _delete(table: TableClient, rows: Iterable[Mapping[str, Any]]) -> int:
+    return delete(table, [(row["PartitionKey"], row["RowKey"]) for row in rows])
+
+
 def _listed(row: Mapping[str, Any]) -> Listed:
     held = [parse(value) for name, value in row.items() if name.startswith(HELD)]
     return Listed(Ref(row["PartitionKey"]), ProviderName(row["provider"]), min(held, default=None))
 
 
-def _grant_columns(grant: SealedGrant) -> dict[str, str]:
+def grant_columns(grant: SealedGrant) -> dict[str, str]:
+    """Return the columns that hold a grant."""
     return {
         "grant": grant.id,
         "access": grant.access.text,
@@ -229,7 +319,8 @@ def _grant_columns(grant: SealedGrant) -> dict[str, str]:
     }
 
 
-def _grant(row: Mapping[str, Any]) -> SealedGrant:
+def read_grant(row: Mapping[str, Any]) -> SealedGrant:
+    """Read a grant from its columns."""
     return SealedGrant(
         id=GrantId(row["grant"]),
         access=Sealed(row["access"]),
@@ -248,9 +339,10 @@ def _connection(row: Mapping[str, Any]) -> Connection:
         provider=ProviderName(row["provider"]),
         ref=Ref(row["ref"]),
         status=Status(row["status"]),
-        grant=_grant(row),
+        grant=read_grant(row),
         account=None if account is None else AccountId(account),
         connected_at=parse(row["connected_at"]),
         reason=row.get("reason"),
         claim=None if claim is None else Claim(claim, parse(row["claimed_until"])),
+        former=tuple(Ref(ref) for ref in row.get("former", "").split()),
     )

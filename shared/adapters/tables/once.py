@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from shared.adapters.tables import Tables, read, sweep, write
+from shared.adapters.tables import Tables, delete, read, storage_errors, sweep, write
 from shared.core.keys import instant
 from shared.core.model import ProviderName, UserId
 from shared.core.times import parse
@@ -51,6 +51,17 @@ class TableOneTime:
     def drop_expired(self, before: datetime, *, most: int) -> int:
         """Delete what has expired: nobody can race for that any more."""
         return sweep(self._tables.open(TABLE), "expires_at lt @before", before, most=most)
+
+    def erase(self, user: UserId, provider: ProviderName) -> int:
+        """Look through the whole table: it holds the links of the last hours."""
+        table = self._tables.open(TABLE)
+        with storage_errors():
+            rows = table.query_entities(
+                "user eq @user and provider eq @provider",
+                parameters={"user": user, "provider": provider},
+                select=["PartitionKey", "RowKey"],
+            )
+            return delete(table, [(row["PartitionKey"], row["RowKey"]) for row in rows])
 
     @staticmethod
     def _row(kind: str, fingerprint: str, once: OneTime, *, used: bool) -> dict[str, str | bool]:

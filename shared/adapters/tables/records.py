@@ -14,12 +14,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from azure.core import MatchConditions
 from azure.data.tables import UpdateMode
 
-from shared.adapters.tables import Tables, read, storage_errors, write
+from shared.adapters.tables import Tables, delete, read, storage_errors, write
 from shared.core import keys
 from shared.core.feed import Landed, Number
 from shared.core.model import (
@@ -31,10 +32,12 @@ from shared.core.model import (
     Misfit,
     Place,
     Progress,
+    ProviderName,
     Recent,
     Record,
     RecordId,
     RunId,
+    UserId,
     Version,
 )
 from shared.core.settle import Transaction
@@ -46,7 +49,7 @@ from shared.core.times import (
     parse_span,
     span_columns,
 )
-from shared.ports import Etag, Stored
+from shared.ports import Etag, Stored, Tally
 
 RECORDS, QUARANTINE = "RawRecords", "Quarantine"
 #: Bytes in one column of a quarantine row, and columns in one row; Azure takes 64 KiB and 1 MiB,
@@ -208,6 +211,29 @@ class TableRecords:
                 }
                 with storage_errors():
                     table.upsert_entity(row)
+
+    def erase(self, user: UserId, provider: ProviderName, *, most: int) -> Tally:
+        """Delete heads, then whatever else stands in the member's partitions of both tables.
+
+        All of them, found by what their keys begin with: there may be some of resources that no
+        provider has any more.
+        """
+        low, high = keys.partitions(user, provider)
+        records = self._delete(RECORDS, low, high, most, f" and RowKey eq '{keys.HEAD}'")
+        records += self._delete(RECORDS, low, high, most - records)
+        quarantine = self._delete(QUARANTINE, low, high, most - records)
+        return {"records": records, "quarantine": quarantine}
+
+    def _delete(self, name: str, low: str, high: str, most: int, condition: str = "") -> int:
+        table = self._tables.open(name)
+        with storage_errors():
+            rows = table.query_entities(
+                f"PartitionKey ge @low and PartitionKey lt @high{condition}",
+                parameters={"low": low, "high": high},
+                select=["PartitionKey", "RowKey"],
+            )
+            found = [(row["PartitionKey"], row["RowKey"]) for row in islice(rows, max(0, most))]
+        return delete(table, found)
 
 
 def _rows(place: Place, transaction: Transaction) -> list[dict[str, Any]]:
