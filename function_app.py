@@ -20,6 +20,7 @@ from shared.adapters.http import (
     has_newest,
     json_answer,
     new_browser,
+    no_content,
     not_modified,
     query,
     records_answer,
@@ -195,6 +196,15 @@ def oauth_callback(req: func.HttpRequest) -> func.HttpResponse:
     except (StorageDown, LostRace):
         return back_to_page(settings, name, "unavailable")
     return back_to_page(settings, name, None)
+
+
+@app.route("webhooks/{provider}", methods=["POST"])
+@answers_errors
+def webhooks(req: func.HttpRequest) -> func.HttpResponse:
+    """Take in what a provider has to tell; the work it makes goes through a queue."""
+    provider = services().provider(req.route_params.get("provider"))
+    services().webhooks.receive(provider, req.headers, req.get_body())
+    return no_content()
 
 
 @app.route("health", methods=["GET"])

@@ -16,6 +16,7 @@ from shared.adapters.tables import Tables
 from shared.adapters.tables.budgets import TableBudgets
 from shared.adapters.tables.connections import TableConnections
 from shared.adapters.tables.departures import TableDepartures
+from shared.adapters.tables.events import TableEvents
 from shared.adapters.tables.once import TableOneTime
 from shared.adapters.tables.poison import TablePoison
 from shared.adapters.tables.records import TableRecords
@@ -24,11 +25,20 @@ from shared.bells import Bells
 from shared.cleanup import Cleanup
 from shared.config import Settings, Storage
 from shared.connections import Connections
-from shared.core.model import ChunkJob, FinishJob, Job, LeaveJob, ProviderName, StartJob
+from shared.core.model import (
+    ChunkJob,
+    FinishJob,
+    Job,
+    LeaveJob,
+    LookJob,
+    ProviderName,
+    StartJob,
+)
 from shared.departures import Departures
 from shared.erasure import Erasure
 from shared.errors import NotConfigured, UnknownProvider
 from shared.log import alarm
+from shared.looking import Looking
 from shared.nightly import Nightly
 from shared.overview import Overview
 from shared.poison import Poison
@@ -39,6 +49,7 @@ from shared.ports import (
     ConnectionStore,
     DepartureStore,
     Dice,
+    EventStore,
     JobQueue,
     Mint,
     OneTimeStore,
@@ -52,6 +63,7 @@ from shared.renewal import Tokens
 from shared.revocation import Revocation
 from shared.spending import Spending
 from shared.sync import Sync
+from shared.webhooks import Webhooks
 
 #: A host's clock that is further off than this is worth a look.
 SKEW = timedelta(seconds=30)
@@ -69,6 +81,7 @@ class Ports:
     records: RecordStore
     queue: JobQueue
     poison: PoisonStore
+    events: EventStore
     cipher: Cipher
     clock: Clock
     #: How far this host's own clock is off.
@@ -93,6 +106,8 @@ class Services:
     nightly: Nightly
     cleanup: Cleanup
     poison: Poison
+    webhooks: Webhooks
+    looking: Looking
 
     def known(self, name: str | None) -> Provider:
         """Return a provider, whether or not it can be used; raise ``UnknownProvider``."""
@@ -132,6 +147,8 @@ class Services:
                 self.sync.run(job)
             case LeaveJob():
                 self.departures.resume(job)
+            case LookJob():
+                self.looking.look(job)
 
     def health(self) -> dict[str, str]:
         """Return every check by name; ``ok``, or what is wrong in one word."""
@@ -166,6 +183,7 @@ def build(settings: Settings, providers: Callable[[Clock], Iterable[Provider]]) 
             records=TableRecords(tables),
             queue=StorageQueues(settings.storage),
             poison=TablePoison(tables),
+            events=TableEvents(tables),
             cipher=AesGcmCipher(FixedKeys(settings.token_keys)),
             clock=clock,
             skew=lambda: clock.offset,
@@ -231,7 +249,7 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
             ports.connections,
             ports.records,
             ports.once,
-            {"messages": poison.erase},
+            {"messages": poison.erase, "events": ports.events.drop},
             ports.clock,
             ports.mint,
         ),
@@ -249,12 +267,25 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         ports.once,
         ports.slots,
         ports.poison,
+        ports.events,
         ports.departures,
         ports.connections,
         ports.records,
         bells,
         ports.cipher,
         ports.mint,
+    )
+    looking = Looking(
+        known,
+        ports.connections,
+        ports.records,
+        ports.events,
+        ports.queue,
+        bells,
+        tokens,
+        spending,
+        ports.clock,
+        ports.dice,
     )
     return Services(
         settings,
@@ -269,6 +300,8 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         nightly,
         cleanup,
         poison,
+        Webhooks(ports.connections, ports.queue, ports.clock),
+        looking,
     )
 
 

@@ -15,6 +15,7 @@ from shared.ports import (
     Cipher,
     ConnectionStore,
     DepartureStore,
+    EventStore,
     Mint,
     OneTimeStore,
     PoisonStore,
@@ -33,6 +34,8 @@ SLOT_LIFE = timedelta(days=30)
 FAILURE_LIFE = timedelta(days=30)
 #: With the hour between two runs, tokens of members who left are gone within a day.
 DEPARTURE_LIFE = timedelta(hours=23)
+#: Longer than a provider's word is believed, so that nothing can be said twice.
+EVENT_LIFE = timedelta(hours=6)
 #: Rows of a kind that one run looks at, so that it ends in time; the next one goes on.
 MOST = 5_000
 #: What looking for a bell costs: every resource of a connection has a head.
@@ -47,6 +50,7 @@ class Cleanup:
     once: OneTimeStore
     slots: SlotStore
     poison: PoisonStore
+    events: EventStore
     departures: DepartureStore
     connections: ConnectionStore
     records: RecordStore
@@ -61,6 +65,7 @@ class Cleanup:
         dropped += self.slots.drop(now - SLOT_LIFE, most=self.most)
         dropped += self.poison.sweep(now - FAILURE_LIFE, most=self.most)
         dropped += self.departures.sweep(now - DEPARTURE_LIFE, most=self.most)
+        dropped += self.events.sweep(now - EVENT_LIFE, most=self.most)
         resealed = overtaken = unsealable = 0
         some = list(self._some())
         for one in some:

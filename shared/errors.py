@@ -12,6 +12,7 @@ AppError
 │   ├── CursorRefused          start the walk again above what was reached
 │   ├── NotThere               what was asked for by name does not exist
 │   └── Rejected               our request was wrong: a person has to look
+├── Forged                     a message that claims to be a provider's and is not
 ├── Busy                       somebody else is at it: come back at ``retry_at``
 ├── LostRace                   somebody else changed it first: read again, or stop
 ├── StorageDown                our own storage does not answer
@@ -104,6 +105,10 @@ class Rejected(ProviderError):
     code = "request_rejected"
 
 
+class Forged(AppError):
+    """Nothing proves that this message is the provider's; its text says what is missing."""
+
+
 class Busy(AppError):
     """Somebody else is renewing this token right now."""
 
@@ -145,6 +150,8 @@ class Problem(AppError):
     status: ClassVar[int]
     title: ClassVar[str]
     code: ClassVar[str]
+    #: What a 401 asks for.
+    challenge: ClassVar[str] = "Bearer"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -165,6 +172,23 @@ class BadRequest(Problem):
     status = 400
     title = "This request cannot be understood"
     code = "bad_request"
+
+
+class Unsigned(Problem):
+    """Whoever sent this is not the provider."""
+
+    status = 401
+    title = "This is not signed as it should be"
+    code = "unsigned"
+    challenge = "Signature"
+
+
+class TooLarge(Problem):
+    """More than anybody has to say."""
+
+    status = 413
+    title = "This is too long"
+    code = "too_large"
 
 
 class Forbidden(Problem):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from shared.core import walk
 from shared.core.codec import decode
 from shared.core.model import ACTIVE, ChunkJob, Head, Job, Place, Progress, Ref
 from shared.errors import LostRace, StorageDown, UnknownMessage, UnreadableMessage
@@ -206,11 +207,21 @@ class Poison:
             return
         place = Place(found.value.provider, found.value.user, job.resource)
         stored = self.records.head(place)
-        after = change(stored.value)
-        if stored.value.run == job.run and after != stored.value:
+        for _ in range(TRIES):
+            before, after = stored.value, change(stored.value)
+            if before.run != job.run or after == before:
+                return
             # Nobody's write but this one's: a worker that still runs must not take it for its own.
             mine = replace(after, touched_at=self.clock(), writer=None)
-            self.records.put_head(place, mine, stored.etag)
+            try:
+                self.records.put_head(place, mine, stored.etag)
+            except LostRace:
+                stored = self.records.head(place)
+                if not walk.same_place(stored.value, before):
+                    raise
+                continue  # only a record was written beside the run
+            return
+        raise LostRace("the head of this resource changes too often")
 
     def _find(self, key: str) -> tuple[Poisoned, Etag]:
         stored = self.store.find(key)

@@ -23,6 +23,7 @@ from shared.core.model import (
     Job,
     Known,
     Listed,
+    Look,
     Misfit,
     Pending,
     Place,
@@ -150,6 +151,10 @@ class ConnectionStore(Protocol):
         """Return the connection that ``ref`` stands for."""
         ...
 
+    def by_account(self, provider: ProviderName, account: AccountId) -> Stored[Connection] | None:
+        """Return the connection that was made for ``account``."""
+        ...
+
     def put(self, connection: Connection, etag: Etag | None) -> Etag:
         """Write over the row that was read with ``etag``, or a new one; may ``LostRace``."""
         ...
@@ -164,6 +169,10 @@ class ConnectionStore(Protocol):
 
     def touch(self, ref: Ref, resource: ResourceName, held_end: datetime) -> None:
         """Note how far ``resource`` is held; nothing where the ref is gone."""
+        ...
+
+    def heard(self, ref: Ref, at: datetime) -> None:
+        """Note when the provider last told us of a change; nothing where the ref is gone."""
         ...
 
     def listed(self, ref: Ref) -> Listed | None:
@@ -241,6 +250,10 @@ class RecordStore(Protocol):
         """Return every stored version of ``records``, each record's oldest first."""
         ...
 
+    def alias(self, place: Place, name: RecordId) -> RecordId | None:
+        """Return the id of the record whose second name is ``name``, held or deleted."""
+        ...
+
     def commit(self, place: Place, transaction: Transaction, etag: Etag | None) -> Etag:
         """Write versions, their numbers and the head together or not at all; may ``LostRace``."""
         ...
@@ -297,6 +310,39 @@ class DepartureStore(Protocol):
 
     def keep(self, receipt: Receipt) -> Receipt:
         """Keep a receipt for ever; return the one of its name that was kept first."""
+        ...
+
+
+class EventStore(Protocol):
+    """What providers have told us, so that the same is not looked at twice.
+
+    All of it is worth nothing after a few hours.
+    """
+
+    def seen(self, ref: Ref, key: str) -> bool:
+        """Say whether everything was done that ``key`` asked for."""
+        ...
+
+    def note(self, ref: Ref, key: str, *, at: datetime) -> None:
+        """Note that everything was done; twice is fine."""
+        ...
+
+    def find(self, ref: Ref, resource: ResourceName, record: RecordId) -> Stored[Look] | None:
+        """Return the newest look at a record."""
+        ...
+
+    def save(
+        self, ref: Ref, resource: ResourceName, record: RecordId, look: Look, etag: Etag | None
+    ) -> Etag:
+        """Write over the look that was read with ``etag``, or a new one; may ``LostRace``."""
+        ...
+
+    def drop(self, ref: Ref) -> int:
+        """Forget all that is known under ``ref``; return how much that was."""
+        ...
+
+    def sweep(self, before: datetime, *, most: int) -> int:
+        """Forget up to ``most`` of what was noted or looked at before then; return how many."""
         ...
 
 

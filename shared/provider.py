@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from shared.core.model import (
+    Ignored,
     Limit,
+    Notice,
     Page,
     ProviderName,
     Question,
@@ -36,6 +38,8 @@ class Resource:
     name: ResourceName
     shape: Shape
     scope: str
+    #: The resource whose ids are second names here: each record belongs to one of that one's.
+    named_after: ResourceName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,4 +134,12 @@ class Provider(Protocol):
 
     def fetch_one(self, access: Secret, resource: ResourceName, record: RecordId) -> Page:
         """Ask for one record of a collection by its id; ``NotThere`` when there is none."""
+        ...
+
+    def hear(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice | Ignored:
+        """Read what the provider has sent; ``Forged`` when it was not the provider.
+
+        ``headers`` must have lowercase keys, and ``body`` must be the bytes as they came.  Asks
+        nobody.
+        """
         ...

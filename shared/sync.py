@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.bells import Bells
-from shared.core import walk
+from shared.core import night, walk
 from shared.core.keys import fingerprint, instant
 from shared.core.model import (
     ACTIVE,
@@ -204,7 +204,18 @@ class Sync:
         if listed.synced_at is not None and listed.synced_at >= job.slot:
             event("start.fresh", ref=job.ref)
             return None
+        if night.fresh(listed, job.slot) and self._rests(found.value):
+            event("start.fresh", ref=job.ref, reason="heard")
+            return None
         return found.value
+
+    def _rests(self, connection: Connection) -> bool:
+        """Say whether no run of the connection is under way, or came to grief."""
+        heads = [
+            self.records.head(Place(connection.provider, connection.user, resource.name)).value
+            for resource in self.providers[connection.provider].resources
+        ]
+        return all(head.progress in {Progress.FINISHED, Progress.NO_SCOPE} for head in heads)
 
     def _under_way(self, connection: Connection) -> RunId | None:
         heads = [
@@ -508,6 +519,8 @@ class Answer:
     page: Page
     asked: datetime
     gone: tuple[Deletion, ...] = ()
+    #: Who asked, where it was not the run.
+    beside: Lane | None = None
 
 
 def keep(
@@ -522,7 +535,8 @@ def keep(
 ) -> tuple[Head, Etag | None, Outcome]:
     """Write ``answer`` and the progress that it makes; return the head as it then is.
 
-    May raise ``LostRace``: then nothing that the head counts has changed.
+    Writes nothing where that changes nothing.  May raise ``LostRace``: then nothing that the head
+    counts has changed.
     """
     # Where nothing was ever written there is nothing to compare with.
     names = [record.id for record in answer.page.records]
@@ -538,6 +552,7 @@ def keep(
         now=now,
         asked=answer.asked,
         gone=answer.gone,
+        beside=answer.beside,
     )
     # Misfits first: they are kept under their own digest, so that a crash before the
     # transaction keeps them once more under the same name.
@@ -547,6 +562,8 @@ def keep(
         records.quarantine(place, settled.misfits, now=now)
     head, etag = stored.value, stored.etag
     for transaction in settled.transactions:
+        if not transaction.versions and transaction.head == stored.value:
+            continue
         etag = records.commit(place, transaction, etag)
         head = transaction.head
     new = sum(len(transaction.versions) for transaction in settled.transactions)

@@ -7,9 +7,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from shared.core.model import Limit, Page, ProviderName, Question, RecordId, ResourceName, Secret
+from shared.core.model import (
+    Ignored,
+    Limit,
+    Notice,
+    Page,
+    ProviderName,
+    Question,
+    RecordId,
+    ResourceName,
+    Secret,
+)
 from shared.provider import Grant, Resource, Trouble
-from whoop import oauth
+from whoop import oauth, webhooks
 from whoop.config import Config, read
 from whoop.resources import FACTS, PROFILE, RESOURCES
 
@@ -85,6 +95,11 @@ class Whoop:
     def fetch_one(self, access: Secret, resource: ResourceName, record: RecordId) -> Page:
         """Ask for one record."""
         return self._wire().fetch_one(access, FACTS[resource], record)
+
+    def hear(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice | Ignored:
+        """Read a webhook."""
+        signed = webhooks.verify(headers, body, self.config.client_secret, now=now)
+        return webhooks.read(signed)
 
     def _wire(self) -> Client:
         if self._client is None:

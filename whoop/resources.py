@@ -32,8 +32,9 @@ class Facts:
     #: The field whose local date is the record's day, and by how many hours it is off.
     day_field: str | None = None
     day_shift_hours: int = 0
-    #: A second name, unique among the records of this kind.
+    #: A second name, unique among the records of this kind, and what it is the id of.
     alias_field: str | None = None
+    alias_of: ResourceName | None = None
     #: Where one record is asked for; ``{}`` stands for its id.
     one_path: str | None = None
     #: The field that is missing or null as long as the record goes on.
@@ -65,6 +66,7 @@ FACTS: Final = {
             "created_at",
             "created_at",
             alias_field="sleep_id",
+            alias_of=SLEEP,
             one_path="/v2/cycle/{}/recovery",
         ),
         Facts(
@@ -96,6 +98,11 @@ FACTS: Final = {
 
 SCOPES: Final = tuple(facts.scope for facts in FACTS.values())
 RESOURCES: Final = tuple(
-    Resource(facts.name, Shape.COLLECTION if facts.id_field else Shape.DOCUMENT, facts.scope)
+    Resource(
+        facts.name,
+        Shape.COLLECTION if facts.id_field else Shape.DOCUMENT,
+        facts.scope,
+        facts.alias_of,
+    )
     for facts in FACTS.values()
 )

@@ -67,7 +67,7 @@ def problem(error: AppError) -> func.HttpResponse:
     retry = {"Retry-After": "5"}
     match error:
         case Problem():
-            extra = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+            extra = {"WWW-Authenticate": error.challenge} if error.status == 401 else {}
             return _problem(error.status, error.title, error.detail, error.code, extra)
         case ConfigError():
             alarm("settings.wrong", problems=list(error.problems))
@@ -122,6 +122,11 @@ def records_answer(page: FeedPage, form: str) -> func.HttpResponse:
     return func.HttpResponse(
         page.text(form).encode(), status_code=200, headers=headers, mimetype=form, charset="utf-8"
     )
+
+
+def no_content() -> func.HttpResponse:
+    """Say that all is well, and nothing more."""
+    return func.HttpResponse(status_code=204, headers=HEADERS)
 
 
 def redirect(location: str) -> func.HttpResponse:

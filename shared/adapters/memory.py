@@ -22,6 +22,7 @@ from shared.core.model import (
     Job,
     Known,
     Listed,
+    Look,
     Misfit,
     Pending,
     Place,
@@ -183,6 +184,7 @@ class MemoryConnections:
         self._connections: _Rows[tuple[UserId, ProviderName], Connection] = _Rows()
         self._refs: dict[Ref, tuple[UserId, ProviderName]] = {}
         self._held: dict[Ref, dict[ResourceName, datetime]] = {}
+        self._heard: dict[Ref, datetime] = {}
         self._pending: dict[tuple[Ref, GrantId], Pending] = {}
         self._accounts: dict[tuple[ProviderName, AccountId], tuple[UserId, datetime]] = {}
         self._lock = threading.RLock()
@@ -196,6 +198,12 @@ class MemoryConnections:
         owner = self._refs.get(ref)
         stored = None if owner is None else self.find(*owner)
         return stored if stored is not None and stored.value.ref == ref else None
+
+    def by_account(self, provider: ProviderName, account: AccountId) -> Stored[Connection] | None:
+        """Return the connection that was made for an account."""
+        owner, _ = self._accounts.get((provider, account), (None, None))
+        stored = None if owner is None else self.find(owner, provider)
+        return stored if stored is not None and stored.value.account == account else None
 
     def put(self, connection: Connection, etag: Etag | None) -> Etag:
         """Write a connection."""
@@ -211,18 +219,25 @@ class MemoryConnections:
         """Forget a ref."""
         self._refs.pop(ref, None)
         self._held.pop(ref, None)
+        self._heard.pop(ref, None)
 
     def touch(self, ref: Ref, resource: ResourceName, held_end: datetime) -> None:
         """Note how far a resource is held."""
         if ref in self._refs:
             self._held.setdefault(ref, {})[resource] = held_end
 
+    def heard(self, ref: Ref, at: datetime) -> None:
+        """Note when the provider last told us of a change."""
+        if ref in self._refs:
+            self._heard[ref] = at
+
     def listed(self, ref: Ref) -> Listed | None:
         """Return a connection as a list has it."""
         owner = self._refs.get(ref)
         if owner is None:
             return None
-        return Listed(ref, owner[1], min(self._held.get(ref, {}).values(), default=None))
+        synced_at = min(self._held.get(ref, {}).values(), default=None)
+        return Listed(ref, owner[1], synced_at, self._heard.get(ref))
 
     def everyone(self, after: Ref | None = None) -> Iterator[Listed]:
         """List all connections."""
@@ -335,6 +350,10 @@ class MemoryRecords:
                 found.setdefault(version.content.id, []).append(version.known)
         return found
 
+    def alias(self, place: Place, name: RecordId) -> RecordId | None:
+        """Return the id of the record whose second name this is."""
+        return self.aliases.get(place, {}).get(name)
+
     def commit(self, place: Place, transaction: Transaction, etag: Etag | None) -> Etag:
         """Write versions and head together."""
         with self._heads.lock:
@@ -415,6 +434,53 @@ class MemoryRecords:
             version.content.id: version
             for _, version in sorted(self.versions.get(place, {}).items())
         }
+
+
+class MemoryEvents:
+    """Implements ``EventStore``."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[Ref, str], datetime] = {}
+        self._looks: _Rows[tuple[Ref, ResourceName, RecordId], Look] = _Rows()
+
+    def seen(self, ref: Ref, key: str) -> bool:
+        """Say whether everything was done."""
+        return (ref, key) in self._seen
+
+    def note(self, ref: Ref, key: str, *, at: datetime) -> None:
+        """Note that everything was done."""
+        self._seen[ref, key] = at
+
+    def find(self, ref: Ref, resource: ResourceName, record: RecordId) -> Stored[Look] | None:
+        """Return the newest look."""
+        return self._looks.get((ref, resource, record))
+
+    def save(
+        self, ref: Ref, resource: ResourceName, record: RecordId, look: Look, etag: Etag | None
+    ) -> Etag:
+        """Write a look."""
+        return self._looks.put((ref, resource, record), look, etag)
+
+    def drop(self, ref: Ref) -> int:
+        """Forget all of a ref."""
+        seen = [name for name in self._seen if name[0] == ref]
+        looks = [look for look in self._looks.rows if look[0] == ref]
+        for name in seen:
+            del self._seen[name]
+        for look in looks:
+            self._looks.drop(look)
+        return len(seen) + len(looks)
+
+    def sweep(self, before: datetime, *, most: int) -> int:
+        """Forget what is old."""
+        seen = [name for name, at in self._seen.items() if at < before][:most]
+        for name in seen:
+            del self._seen[name]
+        looks = [key for key, stored in self._looks.rows.items() if stored.value.at < before]
+        looks = looks[: most - len(seen)]
+        for key in looks:
+            self._looks.drop(key)
+        return len(seen) + len(looks)
 
 
 class MemoryPoison:

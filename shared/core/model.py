@@ -299,7 +299,11 @@ class StartJob:
 
 @dataclass(frozen=True, slots=True)
 class LookJob:
-    """Ask for one record, because the provider has said that something happened to it."""
+    """Ask for one record, because the provider has said that something happened to it.
+
+    A second look, and one at a record that changes along with another, are jobs like any other,
+    each with a ``key`` of its own.
+    """
 
     ref: Ref
     resource: ResourceName
@@ -308,7 +312,7 @@ class LookJob:
     alias: bool
     #: Whether it is said to be gone.
     gone: bool
-    #: When the provider said so.
+    #: When the provider said so, by its own clock: an answer from before then says nothing of it.
     at: datetime
     #: Names what was said, so that saying it twice costs nothing.
     key: str
@@ -339,6 +343,40 @@ class Bell:
     resource: ResourceName
     generation: str
     seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What a provider has told us: something happened to a record of one of its accounts."""
+
+    account: AccountId
+    resource: ResourceName
+    record: RecordId
+    #: Whether ``record`` is a second name.
+    alias: bool
+    #: Whether it is said to be gone.
+    gone: bool
+    #: When the provider said so.
+    at: datetime
+    #: Names what was said, so that saying it twice costs nothing.
+    key: str
+    #: How long to wait for what else may be said of the same thing, so that one look will do.
+    wait: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Something that a provider has said and that is not for us; ``reason`` is for the log."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Somebody is about to ask for a record, or has: since when, and whose ``key`` made them."""
+
+    at: datetime
+    key: str
 
 
 class Status(StrEnum):

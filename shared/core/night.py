@@ -13,6 +13,11 @@ from shared.core.model import Listed
 SPREAD = timedelta(hours=2)
 #: Whoever was synced this shortly before the slot has nothing new worth a request.
 RECENT = timedelta(hours=1)
+#: Whoever the provider told us of this shortly before the slot is kept fresh that way: somebody who
+#: wears it sleeps once a day, and not always at the same hour.
+HEARD = timedelta(hours=36)
+#: And is read again all the same every third night, because what is told can get lost.
+UNREAD = timedelta(days=2, hours=12)
 #: More than timers fire too early by.
 EARLY = timedelta(minutes=1)
 
@@ -30,6 +35,13 @@ def order(everyone: Iterable[Listed], at: datetime) -> list[Listed]:
     """Return those who are due in the slot ``at``: never synced first, then stalest first."""
     due = (one for one in everyone if one.synced_at is None or one.synced_at < at - RECENT)
     return sorted(due, key=turn)
+
+
+def fresh(one: Listed, at: datetime) -> bool:
+    """Say whether what the provider tells us will do for the slot ``at``."""
+    if one.synced_at is None or one.heard_at is None:
+        return False
+    return one.heard_at >= at - HEARD and one.synced_at > at - UNREAD
 
 
 def turn(one: Listed) -> str:

@@ -20,10 +20,12 @@ from shared.core.model import (
     Deletion,
     Head,
     Known,
+    Lane,
     Misfit,
     Page,
     Record,
     RecordId,
+    RunId,
     Version,
 )
 from shared.core.sizes import ENVELOPE, ROWS, WIRE, on_the_wire, row_fits
@@ -41,6 +43,10 @@ class Transaction:
 
     head: Head
     versions: tuple[Version, ...]
+    #: When the versions were seen, and who brought them.
+    seen_at: datetime | None = None
+    run: RunId | None = None
+    lane: Lane | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +68,14 @@ def settle(
     now: datetime,
     asked: datetime,
     gone: Sequence[Deletion] = (),
+    beside: Lane | None = None,
 ) -> Settlement:
     """Decide what to write for ``page``, which moves the walk from ``before`` to ``after``.
 
     ``known`` holds every stored version of the page's records and of those that are ``gone``,
     oldest first.  ``asked`` is when the page was asked for; ``now`` is the date of documents,
-    which have none of their own.  Raises nothing: an item that cannot be stored becomes a
-    misfit, and the page goes on.
+    which have none of their own; ``beside`` is who asked where it was not the run.  Raises
+    nothing: an item that cannot be stored becomes a misfit, and the page goes on.
     """
     misfits = list(page.misfits)
     steps: list[_Step] = []
@@ -109,7 +116,16 @@ def settle(
         newest=head.newest,
         days=head.days,
     )
-    return Settlement(tuple(_transactions(steps, counted)), tuple(misfits), unchanged)
+    transactions = tuple(
+        replace(
+            one,
+            seen_at=now,
+            run=None if beside else after.run,
+            lane=beside or after.lane,
+        )
+        for one in _transactions(steps, counted)
+    )
+    return Settlement(transactions, tuple(misfits), unchanged)
 
 
 @dataclass(frozen=True, slots=True)

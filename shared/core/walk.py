@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.core import recent
 from shared.core.keys import fingerprint
-from shared.core.model import Cursor, Head, Lane, Page, Progress, Question, RecordId, RunId, Span
+from shared.core.model import (
+    Cursor,
+    Head,
+    Lane,
+    Page,
+    Progress,
+    Question,
+    Record,
+    RecordId,
+    RunId,
+    Span,
+)
 from shared.core.plan import extend, next_window
 from shared.errors import CursorRefused, Unavailable
 
@@ -111,17 +123,20 @@ def turn_check(head: Head, record: RecordId, page: Page, *, now: datetime) -> He
 def heard(head: Head, record: RecordId, page: Page, *, said: datetime, now: datetime) -> Head:
     """Take in a record that was asked for beside the run; an empty page means that it is gone.
 
-    ``said`` is when the provider told of it.  A deletion under a cursor has shifted the pages
-    below, so its window is read again: at once if it is still being read, else by the next run.
+    ``said`` is when the provider told of it.  What was deleted or moved has shifted the pages
+    below it, so its window is read again: at once if it is still being read, else by the next
+    run.
     """
-    if page.records:
-        return recent.note(head, page.records, now=now)
-    gone = recent.forget(head, record)
-    if gone.window is not None:
-        return replace(gone, again=gone.again or _begun(gone))
-    if gone.walked is None or gone.walked_at is None or gone.walked_at < said:
-        return gone
-    return replace(_down(gone, gone.walked), walked=None, walked_at=None)
+    known = recent.note(head, page.records, now=now)
+    if not page.records:
+        known = recent.forget(head, record)
+    elif not _moved(head, page.records):
+        return known
+    if known.window is not None:
+        return replace(known, again=known.again or _shifts(head, record))
+    if known.walked is None or known.walked_at is None or known.walked_at < said:
+        return known
+    return replace(_down(known, known.walked), walked=None, walked_at=None)
 
 
 def reach(head: Head, goal: Span) -> Head:
@@ -162,6 +177,23 @@ def _begun(head: Head) -> bool:
 
 def _place(head: Head) -> tuple[object, ...]:
     return head.run, head.progress, head.window, head.until, head.used, head.checks, head.checked_at
+
+
+def _moved(head: Head, records: Iterable[Record]) -> bool:
+    """Say whether one of ``records`` stands elsewhere in its list than before."""
+    before = {one.id: one.start for one in head.recent}
+    return any(one.start != before.get(one.id, one.start) for one in records)
+
+
+def _shifts(head: Head, record: RecordId) -> bool:
+    """Say whether the pages of the walk may have moved, now that ``record`` is gone.
+
+    Also where it has no cursor yet: its first page may be on the way.
+    """
+    if head.window is None or head.until is None:
+        return False
+    start = next((one.start for one in head.recent if one.id == record), None)
+    return start is None or head.window.start <= start < head.until
 
 
 def _alive(head: Head, now: datetime) -> Head:

@@ -41,6 +41,7 @@ from shared.core.model import (
     Lane,
     Limit,
     Listed,
+    Look,
     LookJob,
     Misfit,
     Page,
@@ -74,6 +75,7 @@ from shared.ports import (
     ConnectionStore,
     DepartureStore,
     Etag,
+    EventStore,
     JobQueue,
     OneTime,
     OneTimeStore,
@@ -397,6 +399,15 @@ def a_pending(connection: Connection) -> Pending:
     return Pending(connection.user, connection.provider, connection.ref, a_grant())
 
 
+def connect(connections: ConnectionStore, connection: Connection) -> Etag:
+    """Claim the connection's account, then write it, as connecting does."""
+    assert connection.account is not None
+    connections.claim_account(
+        connection.provider, connection.account, connection.user, now=connection.connected_at
+    )
+    return connections.put(connection, None)
+
+
 class ConnectionContract:
     """What every ``ConnectionStore`` must do."""
 
@@ -716,6 +727,90 @@ class ConnectionContract:
         assert listed == mine
         assert after == mine[3:]
 
+    # When the provider last told of it
+
+    def test_whoever_was_never_told_of_is_listed_without_a_time(
+        self, connections: ConnectionStore
+    ) -> None:
+        connection = a_connection()
+        connections.put(connection, None)
+        connections.touch(connection.ref, SLEEP, NOW)
+
+        listed = connections.listed(connection.ref)
+        assert listed is not None
+        assert listed.heard_at is None
+
+    def test_the_last_word_counts_and_changes_nothing_else(
+        self, connections: ConnectionStore
+    ) -> None:
+        connection = a_connection()
+        etag = connections.put(connection, None)
+        connections.touch(connection.ref, SLEEP, NOW)
+        connections.heard(connection.ref, NOW - DAY)
+        connections.heard(connection.ref, NOW + DAY)
+
+        listed = Listed(connection.ref, connection.provider, NOW, NOW + DAY)
+        assert connections.listed(connection.ref) == listed
+        assert listed in list(connections.everyone())
+        assert connections.by_ref(connection.ref) == Stored(connection, etag)
+
+        connections.touch(connection.ref, SLEEP, NOW + DAY)
+        connections.put(replace(connection, reason="x"), etag)
+        assert connections.listed(connection.ref) == replace(listed, synced_at=NOW + DAY)
+
+    def test_what_is_heard_of_a_ref_that_is_gone_does_not_bring_it_back(
+        self, connections: ConnectionStore
+    ) -> None:
+        pending = a_pending(a_connection())
+        connections.put_pending(pending)
+        connections.heard(pending.ref, NOW)
+        connections.drop_pending(pending)
+
+        connections.heard(pending.ref, NOW)
+
+        assert connections.listed(pending.ref) is None
+        connections.put_pending(pending)
+        assert connections.listed(pending.ref) == Listed(pending.ref, pending.provider, None)
+
+    # Whose account it is
+
+    def test_an_account_leads_to_its_connection(self, connections: ConnectionStore) -> None:
+        connection = a_connection(account=AccountId(fresh()))
+        etag = connect(connections, connection)
+
+        found = connections.by_account(connection.provider, connection.account or AccountId(""))
+        assert found == Stored(connection, etag)
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_an_account_that_is_called_anything_leads_there(
+        self, connections: ConnectionStore, name: str
+    ) -> None:
+        connection = a_connection(account=AccountId(name + fresh()))
+        connect(connections, connection)
+
+        found = connections.by_account(connection.provider, connection.account or AccountId(""))
+        assert found is not None
+        assert found.value == connection
+
+    def test_an_account_that_nobody_has_leads_nowhere(self, connections: ConnectionStore) -> None:
+        connection = a_connection(account=AccountId(fresh()))
+        connect(connections, connection)
+
+        assert connections.by_account(connection.provider, AccountId(fresh())) is None
+        other = ProviderName("other")
+        assert connections.by_account(other, connection.account or AccountId("")) is None
+
+    def test_a_claim_without_a_connection_leads_nowhere(self, connections: ConnectionStore) -> None:
+        account, user = AccountId(fresh()), UserId(fresh("user-"))
+        provider = ProviderName("acme")
+        connections.claim_account(provider, account, user, now=NOW)
+
+        assert connections.by_account(provider, account) is None
+        connections.put(a_connection(user=user, account=AccountId(fresh())), None)
+        assert connections.by_account(provider, account) is None
+        connections.put(a_connection(account=account), None)
+        assert connections.by_account(provider, account) is None
+
     # Grants that wait
 
     def test_a_grant_that_waits_comes_back_as_it_was(self, connections: ConnectionStore) -> None:
@@ -1026,7 +1121,9 @@ def write(store: RecordStore, place: Place, *versions: Version) -> Etag:
     """Commit ``versions`` on top of what is there."""
     stored = store.head(place)
     seq = max(version.seq for version in versions)
-    return store.commit(place, Transaction(after(seq), versions), stored.etag)
+    head = after(seq)
+    transaction = Transaction(head, versions, seen_at=NOW, run=head.run, lane=head.lane)
+    return store.commit(place, transaction, stored.etag)
 
 
 moments = st.datetimes(
@@ -1384,6 +1481,26 @@ class RecordContract:
         assert reader.aliases(place) == {"s1": "r1"}
         assert len(reader.versions(place)) == 3
 
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_a_second_name_leads_to_the_record(self, records: RecordStore, name: str) -> None:
+        place = a_place()
+        write(records, place, a_version("r1", 1, alias=name), a_version("r2", 2, alias="s2"))
+
+        assert records.alias(place, RecordId(name)) == "r1"
+        assert records.alias(a_place(), RecordId(name)) is None
+
+    def test_a_second_name_leads_to_whoever_had_it_last_also_when_that_is_gone(
+        self, records: RecordStore
+    ) -> None:
+        place = a_place()
+        write(records, place, a_version("r1", 1, alias="s1"))
+        write(records, place, a_version("r2", 2, alias="s1"))
+        write(records, place, a_tombstone("r2", 3, n=1))
+
+        assert records.alias(place, RecordId("s1")) == "r2"
+        assert records.alias(place, RecordId("r2")) is None
+        assert records.alias(place, RecordId("s2")) is None
+
     def test_a_number_of_the_feed_is_given_out_once(
         self, records: RecordStore, reader: Reader
     ) -> None:
@@ -1576,6 +1693,88 @@ class RecordContract:
 
         assert records.head(place).etag is None
         assert reader.versions(place) == {}
+
+
+# Events
+
+
+class EventContract:
+    """What every ``EventStore`` must do."""
+
+    def test_what_was_not_noted_was_not_seen(self, events: EventStore) -> None:
+        assert not events.seen(Ref(fresh()), "k")
+
+    def test_what_was_noted_was_seen_under_its_ref_and_its_key(self, events: EventStore) -> None:
+        ref = Ref(fresh())
+        events.note(ref, "k1", at=NOW)
+        events.note(ref, "k1", at=NOW + DAY)
+
+        assert events.seen(ref, "k1")
+        assert not events.seen(ref, "k2")
+        assert not events.seen(Ref(fresh()), "k1")
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    def test_keys_and_records_may_be_called_anything(self, events: EventStore, name: str) -> None:
+        ref, look = Ref(fresh()), Look(NOW, name)
+        events.note(ref, name, at=NOW)
+        etag = events.save(ref, ResourceName(name), RecordId(name), look, None)
+
+        assert events.seen(ref, name)
+        assert events.find(ref, ResourceName(name), RecordId(name)) == Stored(look, etag)
+
+    def test_a_look_is_one_records(self, events: EventStore) -> None:
+        ref, look = Ref(fresh()), Look(NOW, "k")
+        events.save(ref, SLEEP, RecordId("s1"), look, None)
+
+        assert events.find(ref, SLEEP, RecordId("s2")) is None
+        assert events.find(ref, ResourceName("cycle"), RecordId("s1")) is None
+        assert events.find(Ref(fresh()), SLEEP, RecordId("s1")) is None
+        assert not events.seen(ref, "k")
+
+    def test_a_stale_look_is_not_written(self, events: EventStore) -> None:
+        ref, record = Ref(fresh()), RecordId("s1")
+        old = events.save(ref, SLEEP, record, Look(NOW, "k1"), None)
+        new = events.save(ref, SLEEP, record, Look(NOW + DAY, "k2"), old)
+
+        for etag in (old, None):
+            with pytest.raises(LostRace):
+                events.save(ref, SLEEP, record, Look(NOW, "k3"), etag)
+        assert events.find(ref, SLEEP, record) == Stored(Look(NOW + DAY, "k2"), new)
+
+    def test_of_sixteen_who_are_about_to_look_one_does(self, events: EventStore) -> None:
+        ref, record = Ref(fresh()), RecordId("s1")
+        first = at_once(lambda: events.save(ref, SLEEP, record, Look(NOW, "k"), None))
+        [etag] = [one for one in first if one is not None]
+        second = at_once(lambda: events.save(ref, SLEEP, record, Look(NOW, "k"), etag))
+
+        assert len([one for one in second if one is not None]) == 1
+
+    def test_all_of_a_ref_can_be_dropped_twice(self, events: EventStore) -> None:
+        ref, other = Ref(fresh()), Ref(fresh())
+        for one in (ref, other):
+            events.save(one, SLEEP, RecordId("s1"), Look(NOW, "k"), None)
+            for number in range(3):
+                events.note(one, f"k{number}", at=NOW)
+
+        assert [events.drop(ref), events.drop(ref)] == [4, 0]
+
+        assert events.find(ref, SLEEP, RecordId("s1")) is None
+        assert not any(events.seen(ref, f"k{number}") for number in range(3))
+        assert events.find(other, SLEEP, RecordId("s1")) is not None
+        assert all(events.seen(other, f"k{number}") for number in range(3))
+
+    def test_what_is_old_is_swept_and_no_more_than_was_asked_for(self, events: EventStore) -> None:
+        before, ref = LONG_AGO - 900 * DAY, Ref(fresh())
+        for age in (-1, 0, 1, 2):
+            events.note(ref, f"k{age}", at=before - age * DAY)
+            look = Look(before - age * DAY, "k")
+            events.save(ref, SLEEP, RecordId(f"s{age}"), look, None)
+
+        assert [events.sweep(before, most=3) for _ in range(3)] == [3, 1, 0]
+
+        assert [events.seen(ref, f"k{age}") for age in (-1, 0, 1, 2)] == [True, True, False, False]
+        looks = [events.find(ref, SLEEP, RecordId(f"s{age}")) for age in (-1, 0, 1, 2)]
+        assert [look is not None for look in looks] == [True, True, False, False]
 
 
 # Poison
@@ -1800,10 +1999,8 @@ class PoisonContract:
 CHUNK = ChunkJob(Ref("ref"), SLEEP, RunId("run"), Lane.MANUAL, attempt=2, waits=1)
 FINISH = FinishJob(Ref("ref"), GrantId("grant"), attempt=1)
 START = StartJob(Ref("ref"), NOW.replace(minute=0))
-LOOK = LookJob(
-    Ref("ref"), ResourceName("sleep"), RecordId("r1"), alias=False, gone=False, at=NOW, key="key"
-)
 BELL = Bell(Ref("ref"), ResourceName("sleep"), "0a1b2c3d", 42)
+LOOK = LookJob(Ref("ref"), SLEEP, RecordId("s1"), alias=False, gone=True, at=NOW, key="k")
 
 
 class QueueContract:
@@ -1812,13 +2009,7 @@ class QueueContract:
     @pytest.mark.parametrize(
         "job",
         [CHUNK, replace(CHUNK, lane=Lane.BACKFILL), FINISH, START, LOOK],
-        ids=[
-            "somebody waits",
-            "nobody waits",
-            "finish a connection",
-            "start a night's run",
-            "look at a record",
-        ],
+        ids=["somebody waits", "nobody waits", "finish a connection", "start a night", "look"],
     )
     def test_a_job_arrives_as_it_was(
         self, queue: JobQueue, received: Callable[[], list[Job]], job: Job
@@ -1856,7 +2047,7 @@ class QueueContract:
         assert received() == []
 
     @pytest.mark.parametrize("body", BODIES)
-    @pytest.mark.parametrize("origin", ["sync-now", "sync-later"])
+    @pytest.mark.parametrize("origin", ["sync-now", "sync-later", "sync-events"])
     def test_a_message_is_put_back_as_it_was(
         self,
         queue: JobQueue,

@@ -31,6 +31,7 @@ from shared.adapters.tables import Tables, storage_errors
 from shared.adapters.tables.budgets import TableBudgets
 from shared.adapters.tables.connections import TableConnections
 from shared.adapters.tables.departures import TableDepartures
+from shared.adapters.tables.events import TableEvents
 from shared.adapters.tables.once import TableOneTime
 from shared.adapters.tables.poison import TablePoison
 from shared.adapters.tables.records import QUARANTINE, RECORDS, TableRecords, _head, _head_row
@@ -38,7 +39,19 @@ from shared.adapters.tables.slots import TableSlots
 from shared.config import Storage
 from shared.core import keys
 from shared.core.codec import decode, encode
-from shared.core.model import Head, Job, Lane, Misfit, Place, RecordId, Ref, Secret, Todo
+from shared.core.model import (
+    Head,
+    Job,
+    Lane,
+    Look,
+    Misfit,
+    Place,
+    RecordId,
+    Ref,
+    ResourceName,
+    Secret,
+    Todo,
+)
 from shared.core.settle import Transaction
 from shared.core.sizes import join
 from shared.errors import LostRace, StorageDown
@@ -48,11 +61,13 @@ from tests.adapters.contracts import (
     FINISH,
     FULL,
     LONG_AGO,
+    LOOK,
     START,
     THREADS,
     BudgetContract,
     ConnectionContract,
     DepartureContract,
+    EventContract,
     OneTimeContract,
     PoisonContract,
     QueueContract,
@@ -281,6 +296,24 @@ class TestTableRecords(RecordContract):
             "body": version.body,
         }
 
+    def test_a_version_that_no_run_brought_says_so(
+        self, records: TableRecords, tables: Tables
+    ) -> None:
+        place, seen_at = a_place(), TODAY + timedelta(days=1)
+        transaction = Transaction(
+            after(1), (a_version("r1", 1),), seen_at=seen_at, lane=Lane.WEBHOOK
+        )
+        records.commit(place, transaction, None)
+
+        row = tables.open(RECORDS).get_entity(
+            keys.partition(place), "v|r1|2026-11-22T11:30:00.250001Z|0000"
+        )
+        assert (row.get("run"), row["lane"], row["first_seen"]) == (
+            None,
+            "webhook",
+            keys.instant(seen_at),
+        )
+
     def test_known_reads_on_where_an_answer_page_ends(self, records: TableRecords) -> None:
         # A thousand rows is what one answer holds.
         place, etag, seq = a_place(), None, 0
@@ -338,6 +371,21 @@ def test_a_head_uses_only_what_a_row_can_hold() -> None:
     assert {type(value) for value in row.values()} <= {str, int, bool, bytes}
     assert len(row) <= 255 - 1  # and the timestamp
     assert all(normalize("NFC", name) == name and name.isidentifier() for name in row)
+
+
+@pytest.mark.azurite
+class TestTableEvents(EventContract):
+    @pytest.fixture
+    def events(self, tables: Tables) -> TableEvents:
+        return TableEvents(tables)
+
+    def test_all_of_a_member_is_in_one_partition(self, events: TableEvents, tables: Tables) -> None:
+        ref = Ref(fresh())
+        events.note(ref, "k1", at=TODAY)
+        events.save(ref, ResourceName("sleep"), RecordId("s1"), Look(TODAY, "k1"), None)
+
+        rows = tables.open("Events").query_entities("PartitionKey eq @ref", parameters={"ref": ref})
+        assert [row["RowKey"] for row in rows] == ["look|sleep|s1", "seen|k1"]
 
 
 @pytest.mark.azurite
@@ -450,6 +498,7 @@ class TestStorageQueues(QueueContract):
             *((replace(CHUNK, lane=lane), LATER) for lane in (Lane.NIGHTLY, Lane.BACKFILL)),
             (FINISH, NOW),
             (START, LATER),
+            (LOOK, EVENTS),
         ],
         ids=lambda given: str(getattr(given, "lane", type(given).__name__)),
     )

@@ -14,6 +14,7 @@ from shared.adapters.memory import (
     MemoryCipher,
     MemoryConnections,
     MemoryDepartures,
+    MemoryEvents,
     MemoryOneTime,
     MemoryPoison,
     MemoryQueue,
@@ -32,6 +33,7 @@ from tests.adapters.contracts import (
     CipherContract,
     ConnectionContract,
     DepartureContract,
+    EventContract,
     OneTimeContract,
     PoisonContract,
     QueueContract,
@@ -124,6 +126,12 @@ class TestMemoryRecords(RecordContract):
         write(records, place, a_version("r1", 1), a_version("r1", 2, n=1), late)
 
         assert [version.seq for version in records.current(place).values()] == [2]
+
+
+class TestMemoryEvents(EventContract):
+    @pytest.fixture
+    def events(self) -> MemoryEvents:
+        return MemoryEvents()
 
 
 class TestMemoryPoison(PoisonContract):

@@ -89,26 +89,16 @@ LOOK = {
     "form": 1,
     "kind": "look",
     "ref": "r",
-    "resource": "sleep",
-    "record": "ecfc6a15",
-    "alias": False,
-    "gone": True,
-    "at": "2026-11-22T09:00:00.000000Z",
+    "resource": "recovery",
+    "record": "s1",
+    "alias": True,
+    "gone": False,
+    "at": "2026-11-22T11:30:00.250000Z",
     "key": "k",
     "looks": 1,
     "attempt": 0,
     "waits": 0,
 }
-LOOKED = LookJob(
-    Ref("r"),
-    ResourceName("sleep"),
-    RecordId("ecfc6a15"),
-    alias=False,
-    gone=True,
-    at=datetime(2026, 11, 22, 9, tzinfo=UTC),
-    key="k",
-    looks=1,
-)
 LEAVE = {"form": 1, "kind": "leave", "ref": "r", "attempt": 3, "waits": 1}
 
 
@@ -123,8 +113,20 @@ def test_a_job_reads_back_as_it_was(job: Job) -> None:
         (CHUNK, ChunkJob(Ref("r"), ResourceName("sleep"), RunId("x"), Lane.MANUAL, 0, 2)),
         (FINISH, FinishJob(Ref("r"), GrantId("g"), 1, 0)),
         (START, StartJob(Ref("r"), datetime(2026, 11, 22, 9, tzinfo=UTC))),
-        (LOOK, LOOKED),
         (LEAVE, LeaveJob(Ref("r"), 3, 1)),
+        (
+            LOOK,
+            LookJob(
+                Ref("r"),
+                ResourceName("recovery"),
+                RecordId("s1"),
+                alias=True,
+                gone=False,
+                at=datetime(2026, 11, 22, 11, 30, 0, 250_000, tzinfo=UTC),
+                key="k",
+                looks=1,
+            ),
+        ),
     ],
 )
 def test_the_first_form_stays_readable(doc: dict[str, Any], job: Job) -> None:
@@ -166,8 +168,10 @@ def test_a_bell_says_how_far_which_feed_has_got() -> None:
         json.dumps({**START, "slot": "tonight"}).encode(),
         json.dumps({**START, "slot": "2026-11-22T09:00:00"}).encode(),
         json.dumps({**START, "slot": 9}).encode(),
-        json.dumps({**LOOK, "gone": 1}).encode(),
-        json.dumps({**LOOK, "at": "2026-11-22T09:00:00"}).encode(),
+        json.dumps({**LOOK, "gone": 0}).encode(),
+        json.dumps({**LOOK, "alias": "no"}).encode(),
+        json.dumps({**LOOK, "at": "2026-11-22T11:30:00"}).encode(),
+        json.dumps({**LOOK, "looks": -1}).encode(),
         *(
             json.dumps({k: v for k, v in doc.items() if k != name}).encode()
             for doc in (CHUNK, FINISH, START, LOOK, LEAVE)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from shared.core.model import Listed, ProviderName, Ref
-from shared.core.night import SPREAD, delay, order, slot, turn
+from shared.core.night import HEARD, SPREAD, UNREAD, delay, fresh, order, slot, turn
 from tests.builders import PROVIDER
 
 NINE = datetime(2026, 3, 31, 9, tzinfo=UTC)
@@ -60,3 +60,37 @@ def test_everybody_waits_a_different_part_of_the_night() -> None:
     assert delays[0] == timedelta(0)
     assert {later - sooner for sooner, later in pairwise(delays)} == {SPREAD / 500}
     assert delays[-1] < SPREAD
+
+
+DAY, MS = timedelta(days=1), timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("synced", "heard", "expected"),
+    [
+        pytest.param(NINE - DAY, NINE - DAY, True, id="told of yesterday"),
+        pytest.param(NINE - DAY, NINE + timedelta(hours=1), True, id="told of just now"),
+        pytest.param(NINE - DAY, NINE - HEARD, True, id="told of just in time"),
+        pytest.param(NINE - DAY, NINE - HEARD - MS, False, id="told of too long ago"),
+        pytest.param(NINE - DAY, None, False, id="never told of"),
+        pytest.param(None, NINE, False, id="never synced"),
+        pytest.param(NINE - UNREAD + MS, NINE, True, id="read just in time"),
+        pytest.param(NINE - UNREAD, NINE, False, id="read too long ago"),
+    ],
+)
+def test_who_is_told_of_may_sleep_on(
+    synced: datetime | None, heard: datetime | None, *, expected: bool
+) -> None:
+    assert fresh(Listed(Ref("r"), PROVIDER, synced, heard), NINE) is expected
+
+
+def test_who_is_told_of_is_read_every_third_night() -> None:
+    synced, read = NINE - DAY, []
+    for night in range(12):
+        at = NINE + night * DAY
+        if not fresh(Listed(Ref("r"), PROVIDER, synced, at - timedelta(hours=5)), at):
+            # Turns come up to two hours after the slot.
+            synced = at + SPREAD * (night % 2)
+            read.append(night)
+
+    assert read == [2, 5, 8, 11]

@@ -22,7 +22,7 @@ from shared.core.model import (
 )
 from shared.core.settle import HEAD_WIRE, Settlement, settle
 from shared.core.sizes import ENVELOPE, ROW, ROWS, WIRE, on_the_wire
-from tests.builders import ACCOUNT, NOW, a_document, a_head, a_page, a_record, day
+from tests.builders import ACCOUNT, NOW, RUN, a_document, a_head, a_page, a_record, day
 
 BEFORE = a_head()
 AFTER = replace(BEFORE, reached=day("03-10"), touched_at=NOW)
@@ -424,3 +424,30 @@ def test_what_was_asked_for_last_decides_whether_a_record_lives(seed: int) -> No
     alive = bool(states) and states[-1].deleted_at is None
     assert alive is latest[1]
     assert head.records == alive
+
+
+# Who brought it
+
+
+def test_a_version_is_the_runs_that_brought_it() -> None:
+    [transaction] = settled(a_page([a_record()])).transactions
+
+    assert (transaction.seen_at, transaction.run, transaction.lane) == (NOW, RUN, Lane.MANUAL)
+
+
+def test_a_version_that_came_beside_a_run_is_not_the_runs() -> None:
+    result = settle(
+        BEFORE,
+        BEFORE,
+        a_page([a_record()]),
+        {},
+        account=ACCOUNT,
+        now=NOW,
+        asked=NOW,
+        beside=Lane.WEBHOOK,
+    )
+
+    [transaction] = result.transactions
+    assert (transaction.seen_at, transaction.run, transaction.lane) == (NOW, None, Lane.WEBHOOK)
+    assert (transaction.head.run, transaction.head.lane) == (RUN, Lane.MANUAL)
+    assert transaction.head.touched_at == BEFORE.touched_at

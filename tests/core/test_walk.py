@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shared.core import walk
+from shared.core import recent, walk
 from shared.core.model import (
     Cursor,
     Head,
@@ -379,14 +379,6 @@ def test_a_deletion_under_a_cursor_has_the_window_read_once_more() -> None:
     assert (second.held, second.progress) == (MARCH, Progress.FINISHED)
 
 
-def test_a_deletion_before_the_first_page_shifts_nothing() -> None:
-    head = reading(remembered("a", "03-30"))
-
-    told = walk.heard(head, RecordId("a"), a_page([]), said=NOW, now=NOW)
-
-    assert (told.again, told.recent) == (False, ())
-
-
 def test_a_record_that_came_beside_the_run_leaves_the_run_alone() -> None:
     head = reading(cursor=Cursor("c1"), progress=Progress.WAITING, retry_at=NOW)
 
@@ -474,3 +466,100 @@ def test_a_check_without_a_goal_ends_the_run() -> None:
     head = Head(progress=Progress.RUNNING, checks=(RecordId("a"),))
 
     assert walk.turn_check(head, RecordId("a"), a_page([]), now=NOW).progress is Progress.FINISHED
+
+
+# What is heard beside the walk
+
+
+def noted(head: Head, *records: Record) -> Head:
+    return recent.note(head, records, now=NOW)
+
+
+def test_what_is_heard_neither_helps_nor_hinders_the_run() -> None:
+    head = a_head(
+        cursor=Cursor("c1"), used=("a",), reached=day("03-10"), writer="w", touched_at=day("03-30")
+    )
+
+    for page in (a_page([a_record("a", start="03-20")]), Page(())):
+        after = walk.heard(head, RecordId("a"), page, said=NOW, now=NOW)
+        assert replace(after, recent=(), again=False) == head
+        assert walk.same_place(after, head)
+
+
+def test_a_record_that_is_heard_of_is_not_missing_from_the_window() -> None:
+    head = noted(Head(held=span("03-01", "03-30")), a_record("a", start="03-29"))
+    head = begin(replace(head, progress=Progress.FINISHED), span("03-01", "03-31"))
+
+    there = walk.heard(
+        head, RecordId("a"), a_page([a_record("a", start="03-29")]), said=NOW, now=NOW
+    )
+
+    assert walk.turn(head, Page(()), now=NOW).checks == ("a",)
+    assert walk.turn(there, Page(()), now=NOW).checks == ()
+
+
+@pytest.mark.parametrize(
+    ("start", "changes", "again"),
+    [
+        pytest.param("03-25", {"cursor": Cursor("c1")}, True, id="above the cursor"),
+        pytest.param("03-25", {}, True, id="its first page may be on the way"),
+        pytest.param(None, {}, True, id="nobody remembers when it was"),
+        pytest.param("03-25", {"until": day("03-20")}, False, id="above what is asked for"),
+        pytest.param("03-25", {"until": day("03-25")}, False, id="just above what is asked for"),
+        pytest.param("03-25", {"window": span("03-25", "03-31")}, True, id="the lowest there is"),
+        pytest.param("03-25", {"window": span("03-26", "03-31")}, False, id="below the window"),
+        pytest.param("03-25", {"window": None}, False, id="nobody reads"),
+        pytest.param("03-25", {"until": None}, False, id="nobody has begun to read"),
+        pytest.param("03-25", {"window": None, "again": True}, True, id="it was said before"),
+    ],
+)
+def test_a_deletion_lets_the_window_be_read_again_if_it_moved_its_pages(
+    start: str | None, changes: dict[str, object], *, again: bool
+) -> None:
+    head = a_head(**changes)
+    if start is not None:
+        head = noted(head, a_record("a", start=start))
+
+    after = walk.heard(head, RecordId("a"), Page(()), said=NOW, now=NOW)
+
+    assert after.again is again
+    assert after.recent == ()
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_a_walk_reads_every_record_that_stays_whatever_is_deleted_meanwhile(seed: int) -> None:
+    rng = random.Random(seed)
+    records = [
+        a_record(f"r{n}", start=day("03-01") + timedelta(minutes=rng.randrange(43_000)))
+        for n in range(rng.randrange(10, 60))
+    ]
+    provider, seen = Provider(rng, records), set[str]()
+    head, turns, deletions = begin(Head()), 0, rng.randrange(4)
+
+    def delete(head: Head) -> Head:
+        nonlocal deletions
+        if not deletions or rng.random() < 0.5:
+            return head
+        deletions -= 1
+        gone = provider.records.pop(rng.randrange(len(provider.records)))
+        return walk.heard(head, gone.id, Page(()), said=NOW, now=NOW)
+
+    while head.progress is Progress.RUNNING:
+        turns += 1
+        assert turns < 500
+        head = delete(head)
+        try:
+            page = provider.answer(walk.question(head)) if head.window else None
+        except CursorRefused:
+            head = walk.rewalk(head)
+            continue
+        # Heard of while the answer is on its way: what it says is older than that.
+        head = delete(head)
+        if page is None:
+            head = walk.turn_check(head, head.checks[0], Page(()), now=NOW)
+            continue
+        seen |= {record.id for record in page.records}
+        head = walk.turn(head, page, now=NOW)
+
+    assert {record.id for record in provider.records} <= seen
+    assert head.held == MARCH

@@ -36,7 +36,7 @@ from dev.stack import environment
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "http://localhost:8080/pages/settings/Dispositivos.html"
 RESOURCES = ("cycle", "recovery", "sleep", "workout", "profile", "body_measurement")
-QUEUES = ("sync-now", "sync-later")
+QUEUES = ("sync-now", "sync-later", "sync-events")
 #: Short, so that a killed worker's message is back within a test.
 LEASE_SECONDS = 3
 #: A host that dies between a run's head and its message leaves it to a later start.

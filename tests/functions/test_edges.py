@@ -18,6 +18,7 @@ from shared.adapters.http import HEADERS
 from shared.core.codec import encode
 from shared.errors import UnreadableMessage
 from shared.poison import fingerprint
+from tests.functions.test_webhooks import signed
 from tests.functions.world import ENV, JWT_SECRET, WHOOP, Answer, Browser, World, app, message
 
 
@@ -31,6 +32,12 @@ def without_storage(world: World, ana: Browser) -> Answer:
     return ana.ask("GET", "/providers/whoop/status/")
 
 
+def said(world: World, body: bytes) -> Answer:
+    return world.browser().call(
+        "POST", "/webhooks/whoop/", headers=signed(body, world.clock.now), body=body
+    )
+
+
 #: Every way to be answered, one per status at least.
 ANSWERS: dict[str, Callable[[World, Browser], Answer]] = {
     "200": lambda _, ana: ana.get("/providers/"),
@@ -38,30 +45,35 @@ ANSWERS: dict[str, Callable[[World, Browser], Answer]] = {
     "200 of a status": lambda _, ana: ana.ask("GET", "/providers/whoop/status/"),
     "200 of health": lambda _, ana: ana.get("/health/"),
     "202": synced,
+    "204": lambda world, _: said(world, b"[]"),
     "302 to the provider": lambda _, ana: ana.get(ana.ticket()),
     "302 to the page": lambda _, ana: ana.get("/oauth/whoop/authorize/?ticket=x"),
     "302 from the callback": lambda _, ana: ana.get("/oauth/whoop/callback/?state=x"),
     "400": lambda _, ana: ana.ask("GET", "/providers/whoop/records/sleep/?limit=0"),
     "400 of a connection": lambda _, ana: ana.ask("DELETE", "/providers/whoop/connection/?erase=x"),
     "401": lambda _, ana: ana.get("/providers/whoop/status/"),
+    "401 of a webhook": lambda _, ana: ana.ask("POST", "/webhooks/whoop/"),
     "403": lambda _, ana: ana.get("/oauth/whoop/authorize/?token=x"),
     "404": lambda _, ana: ana.ask("GET", "/providers/oura/status/"),
     "404 of a connection": lambda _, ana: ana.ask("DELETE", "/providers/whoop/connection/"),
     "404 of a link": lambda _, ana: ana.get("/oauth/oura/authorize/?ticket=x"),
     "409": lambda _, ana: ana.ask("POST", "/providers/whoop/sync/"),
     "410": lambda _, ana: ana.ask("GET", "/providers/whoop/records/sleep/?since=1"),
+    "413": lambda world, _: said(world, b"x" * 100_000),
     "503": without_storage,
 }
 PROBLEMS = [
     "400",
     "400 of a connection",
     "401",
+    "401 of a webhook",
     "403",
     "404",
     "404 of a connection",
     "404 of a link",
     "409",
     "410",
+    "413",
     "503",
 ]
 
@@ -110,6 +122,7 @@ def test_storage_that_is_down_says_when_to_come_back(world: World, ana: Browser)
         ("POST", "/oauth/{}/ticket/"),
         ("GET", "/oauth/{}/authorize/?ticket=x"),
         ("GET", "/oauth/{}/callback/?state=x&code=y"),
+        ("POST", "/webhooks/{}/"),
     ],
 )
 def test_an_unknown_provider_is_not_found(ana: Browser, method: str, path: str, name: str) -> None:
@@ -291,7 +304,7 @@ def test_what_is_wrong_is_told_by_name_and_nothing_more(
 # Messages
 
 
-@pytest.mark.parametrize("trigger", ["sync_now", "sync_later"])
+@pytest.mark.parametrize("trigger", ["sync_now", "sync_later", "sync_events"])
 @pytest.mark.parametrize(
     "body",
     [
@@ -318,7 +331,7 @@ def test_a_message_that_cannot_be_read_is_left_to_the_host(
     assert world.poison.noted(fingerprint(body)) == "UnreadableMessage"
 
 
-@pytest.mark.parametrize("origin", ["sync_now", "sync_later"])
+@pytest.mark.parametrize("origin", ["sync_now", "sync_later", "sync_events"])
 def test_a_message_that_the_host_gives_up_is_kept(world: World, origin: str) -> None:
     app().functions[f"{origin}_poison"].call(msg=message(b"\xff\xfe"))
 
@@ -326,7 +339,7 @@ def test_a_message_that_the_host_gives_up_is_kept(world: World, origin: str) -> 
     assert (kept.body, kept.queue) == (b"\xff\xfe", origin.replace("_", "-"))
 
 
-@pytest.mark.parametrize("trigger", ["sync_now", "sync_later"])
+@pytest.mark.parametrize("trigger", ["sync_now", "sync_later", "sync_events"])
 def test_each_queue_runs_every_kind_of_job(world: World, ana: Browser, trigger: str) -> None:
     ana.connect(world.simulator.world.add_member(days=1))
     world.work()
@@ -418,6 +431,16 @@ def test_no_log_line_tells_a_secret_or_whom_it_is_about(
     world.simulator.add_fault(Fault("/user/profile/basic", status=503, times=1))
     bea.connect(world.simulator.world.add_member(days=1))
     world.work()
+    hook = {
+        "user_id": member.user_id,
+        "id": "some-sleep",
+        "type": "sleep.updated",
+        "trace_id": "canary",
+    }
+    for changes in ({}, {"user_id": 77}, {"type": "canary"}, {"id": "../canary"}):
+        said(world, json.dumps({**hook, **changes}).encode())
+    world.browser().call("POST", "/webhooks/whoop/", body=json.dumps(hook).encode())
+    world.work()
     world.simulator.revoke_tokens(member.user_id)
     world.clock.move(7_200)
     ana.ask("POST", "/providers/whoop/sync/")
@@ -453,6 +476,11 @@ def test_no_log_line_tells_a_secret_or_whom_it_is_about(
         "connection.disconnected",
         "connection.erased",
         "revocation.done",
+        "webhook.taken",
+        "webhook.forged",
+        "webhook.ignored",
+        "webhook.unknown_account",
+        "look.done",
     } <= {record.__dict__.get("event") for record in caplog.records}
     told = [f"{record.getMessage()} {record.__dict__}" for record in caplog.records]
     assert [line for line in told for canary in canaries if canary in line] == []
@@ -474,6 +502,7 @@ def test_the_routes_are_the_ones_in_the_contract() -> None:
         (("POST",), "oauth/{provider}/ticket"),
         (("GET",), "oauth/{provider}/authorize"),
         (("GET",), "oauth/{provider}/callback"),
+        (("POST",), "webhooks/{provider}"),
         (("GET",), "health"),
     }
     assert {one.queue for one in triggers if isinstance(one, QueueTrigger)} == {

@@ -27,6 +27,7 @@ from shared.adapters.memory import (
     MemoryCipher,
     MemoryConnections,
     MemoryDepartures,
+    MemoryEvents,
     MemoryOneTime,
     MemoryPoison,
     MemoryQueue,
@@ -36,7 +37,16 @@ from shared.adapters.memory import (
 from shared.bootstrap import Ports, Services, mint, wire
 from shared.config import Settings
 from shared.core.codec import encode
-from shared.core.model import ChunkJob, Connection, Job, Lane, ProviderName, StartJob, UserId
+from shared.core.model import (
+    ChunkJob,
+    Connection,
+    Job,
+    Lane,
+    LookJob,
+    ProviderName,
+    StartJob,
+    UserId,
+)
 from shared.errors import StorageDown
 from shared.ports import Etag, OneTime, Stored
 from whoop.client import Client
@@ -258,6 +268,7 @@ class World:
         self.records = MemoryRecords()
         self.queue = MemoryQueue()
         self.poison = MemoryPoison()
+        self.events = MemoryEvents()
         self.cipher = MemoryCipher()
         self._numbers = count(1)
         self.env = {
@@ -287,6 +298,7 @@ class World:
                 records=self.records,
                 queue=self.queue,
                 poison=self.poison,
+                events=self.events,
                 cipher=self.cipher,
                 clock=self.clock,
                 skew=lambda: timedelta(0),
@@ -376,8 +388,9 @@ def message(text: str | bytes) -> func.QueueMessage:
 def run(job: Job) -> None:
     """Hand ``job`` to the trigger that would get it."""
     bulk = isinstance(job, ChunkJob) and job.lane in {Lane.NIGHTLY, Lane.BACKFILL}
-    later = bulk or isinstance(job, StartJob)
-    trigger: Callable[..., None] = app().functions["sync_later" if later else "sync_now"].call
+    name = "sync_later" if bulk or isinstance(job, StartJob) else "sync_now"
+    name = "sync_events" if isinstance(job, LookJob) else name
+    trigger: Callable[..., None] = app().functions[name].call
     trigger(msg=message(encode(job)))
 
 

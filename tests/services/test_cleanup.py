@@ -5,13 +5,25 @@ from datetime import timedelta
 
 import pytest
 
-from shared.cleanup import FAILURE_LIFE, SLOT_LIFE, Cleanup
-from shared.core.model import AccountId, Bell, Claim, Connection, Secret, Status
+from shared.cleanup import EVENT_LIFE, FAILURE_LIFE, SLOT_LIFE, Cleanup
+from shared.core.model import (
+    AccountId,
+    Bell,
+    Claim,
+    Connection,
+    Look,
+    RecordId,
+    Ref,
+    ResourceName,
+    Secret,
+    Status,
+)
 from shared.errors import LostRace
 from shared.ports import Etag, OneTime, SealPlace, Slot
 from shared.renewal import open_access, open_refresh
 from tests.builders import NOW, PROVIDER, USER, a_document
 from tests.services.world import PROFILE, World
+from whoop.webhooks import TOLERANCE
 
 HOUR = timedelta(hours=1)
 
@@ -70,6 +82,23 @@ def test_nights_are_kept_for_a_month(world: World) -> None:
 
     assert world.slots.find(old.at) is None
     assert world.slots.find(young.at) is not None
+
+
+def test_what_was_heard_is_forgotten_after_hours(world: World) -> None:
+    ref, resource = Ref("r"), ResourceName("sleep")
+    for name, age in (("old", EVENT_LIFE + HOUR), ("young", EVENT_LIFE)):
+        world.events.note(ref, name, at=NOW - age)
+        world.events.save(ref, resource, RecordId(name), Look(NOW - age, "k"), None)
+
+    world.services.cleanup.run(NOW)
+
+    assert [world.events.seen(ref, name) for name in ("old", "young")] == [False, True]
+    assert world.events.find(ref, resource, RecordId("old")) is None
+    assert world.events.find(ref, resource, RecordId("young")) is not None
+
+
+def test_what_was_heard_is_remembered_for_as_long_as_it_is_believed() -> None:
+    assert EVENT_LIFE > TOLERANCE
 
 
 def test_failures_that_mended_themselves_are_forgotten_after_a_month(world: World) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -26,6 +27,7 @@ from shared.adapters.memory import (
     MemoryCipher,
     MemoryConnections,
     MemoryDepartures,
+    MemoryEvents,
     MemoryOneTime,
     MemoryPoison,
     MemoryRecords,
@@ -41,9 +43,11 @@ from shared.core.model import (
     Connection,
     Cursor,
     Head,
+    Ignored,
     Job,
     Lane,
     Limit,
+    Notice,
     Page,
     Place,
     Progress,
@@ -60,6 +64,7 @@ from shared.core.model import (
     Status,
     UserId,
 )
+from shared.core.recent import ABSENT
 from shared.errors import (
     AccountDeactivated,
     ConnectRefused,
@@ -242,6 +247,19 @@ class Provider:
             raise NotThere("made up")
         return replace(page, records=found)
 
+    def hear(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice | Ignored:
+        user, name, gone, at, key = json.loads(body)
+        return Notice(
+            account=account(user),
+            resource=RESOURCE,
+            record=RecordId(name),
+            alias=False,
+            gone=gone,
+            at=datetime.fromisoformat(at),
+            key=key,
+            wait=timedelta(0),
+        )
+
     def _page(self, user: UserId, question: Question) -> Page:
         listed = self.listed(user, question.span.start, question.span.end)
         stamp = hashlib.sha256(repr(question.span).encode()).hexdigest()[:6]
@@ -358,6 +376,7 @@ class Engine:
         self.may_stand = False
         self._asked_by_http = [False]
         self._once, self._slots = MemoryOneTime(), MemorySlots()
+        self._events = MemoryEvents()
         self._minted = itertools.count()
         self._rolls = itertools.cycle([0.5, 0.0, 0.9, 0.2])
         self._faults: list[Fault] = []
@@ -366,6 +385,9 @@ class Engine:
         self._still = False
         self._hosts: dict[int, Services] = {}
         self._updates = itertools.count(2)
+        #: What the provider has yet to be thanked for, and what it has deleted.
+        self.unheard: list[bytes] = []
+        self.gone: list[tuple[UserId, Record]] = []
         self.members = [UserId(f"user-{n}") for n in range(len(plan.members))]
         for user, (count, has_profile) in zip(self.members, plan.members, strict=True):
             self.provider.scopes[user] = SCOPES if has_profile else SCOPES - {"read:profile"}
@@ -622,6 +644,12 @@ class Engine:
                 self._add(user, choice)
             case "rescore":
                 self._rescore(user, choice)
+            case "remove":
+                self._remove(user, choice)
+            case "return":
+                self._bring_back(choice)
+            case "hear":
+                self.hear(choice)
             case "expire":
                 for consent in self.provider.consents:
                     consent.expires_at = min(consent.expires_at, self.time)
@@ -635,6 +663,42 @@ class Engine:
             f"late-{user}-{number}", start=start, updated=self.time, account=account(user)
         )
         self.provider.records[user].append(record)
+        self._say(user, record)
+
+    def _remove(self, user: UserId, choice: int) -> None:
+        """Delete a recent record, which the nights to come will find missing if nobody is told.
+
+        Not while its list is being read: what that moves out of the way of the next page is only
+        read again if we are told before the last one.
+        """
+        recent = [r for r in self.provider.records[user] if r.start and r.start > NOW - RECENT]
+        mine = [one for one in self.gone if one[0] == user]
+        if recent and len(mine) < ABSENT and self.head(user).progress not in ACTIVE:
+            record = recent[choice % len(recent)]
+            self.provider.records[user].remove(record)
+            self.gone.append((user, record))
+            self._say(user, record, gone=True)
+
+    def _bring_back(self, choice: int) -> None:
+        if self.gone:
+            user, record = self.gone.pop(choice % len(self.gone))
+            self.provider.records[user].append(record)
+            self._say(user, record)
+
+    def _say(self, user: UserId, record: Record, *, gone: bool = False) -> None:
+        key = f"event-{next(self._updates)}"
+        said = [user, record.id, gone, self.time.isoformat(), key]
+        self.unheard.append(json.dumps(said).encode())
+
+    def hear(self, choice: int) -> None:
+        """Let something be heard that was said, in any order, and again without an answer."""
+        if not self.unheard:
+            return
+        said = self.unheard[choice % len(self.unheard)]
+        with suppress(Killed, StorageDown, LostRace), self.working(http=False) as services:
+            services.webhooks.receive(self.provider, {}, said)
+            if choice % 4:
+                self.unheard.remove(said)
 
     def _rescore(self, user: UserId, choice: int) -> None:
         records = self.provider.records[user]
@@ -644,6 +708,7 @@ class Engine:
             scored = a_record(record.id, start=record.start or NOW, updated=self.time,
                               content=next(self._updates), account=record.account)  # fmt: skip
             records[records.index(record)] = scored
+            self._say(user, scored)
 
     def _return(self, mail: Mail, after: timedelta) -> None:
         mail.visible_at = self.time + after
@@ -660,6 +725,8 @@ class Engine:
         for step in plan.steps:
             self.step(step)
         self._faults = []
+        while self.unheard:
+            self.hear(1)
         self.drain()
         self.check_tokens()
         self.check_nobody_stands()
@@ -789,6 +856,7 @@ class Engine:
             records=port(self.records),
             queue=port(Queue(self)),
             poison=port(self.poison),
+            events=port(self._events),
             cipher=port(self.cipher),
             clock=lambda: self.time,
             skew=lambda: timedelta(0),
@@ -811,7 +879,8 @@ def _seal_place(owner: Connection) -> Any:
 STEPS = [
     *(["deliver"] * 6),
     *("start", "start", "connect", "night", "copy", "copy"),
-    *("add", "rescore", "expire", "wait"),
+    *("add", "rescore", "remove", "return", "expire", "wait"),
+    *(["hear"] * 3),
 ]
 FAULTS = [
     *(["kill", "down", "interrupt", "error"] * 2),

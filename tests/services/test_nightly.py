@@ -381,6 +381,29 @@ def test_who_synced_since_the_slot_is_left_in_peace(world: World, ana: StartJob)
     assert world.queue.deferred == []
 
 
+def test_who_is_told_of_is_left_in_peace_unless_a_run_needs_help(
+    world: World, ana: StartJob
+) -> None:
+    world.connections.heard(ana.ref, world.time)
+    tomorrow = replace(ana, slot=ana.slot + DAY)
+    world.at(DAY)
+    world.services.run(tomorrow)
+    assert world.queue.deferred == []
+
+    stored = world.records.head(world.place())
+    failed = replace(stored.value, progress=Progress.FAILED)
+    world.records.put_head(world.place(), failed, stored.etag)
+    world.services.run(tomorrow)
+    assert world.chunk().lane is Lane.NIGHTLY
+
+    world.queue.take()
+    etag = world.records.head(world.place()).etag
+    no_scope = replace(failed, progress=Progress.NO_SCOPE)
+    world.records.put_head(world.place(), no_scope, etag)
+    world.services.run(tomorrow)
+    assert world.queue.deferred == []
+
+
 def test_a_turn_revives_a_run_that_stopped(world: World, ana: StartJob) -> None:
     world.start()
     run = world.chunk().run  # its message is lost

@@ -12,7 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core.codec import decode, encode
-from shared.core.model import FinishJob, GrantId, Head, Job, Progress, Ref, RunId, StartJob
+from shared.core.model import (
+    Cursor,
+    FinishJob,
+    GrantId,
+    Head,
+    Job,
+    LookJob,
+    Place,
+    Progress,
+    RecordId,
+    Ref,
+    RunId,
+    StartJob,
+)
 from shared.errors import (
     AppError,
     LostRace,
@@ -22,11 +35,12 @@ from shared.errors import (
 )
 from shared.poison import KILLED, PAUSE, REASON, REDEFERRALS, Poison, fingerprint
 from shared.ports import Etag, Poisoned
-from tests.builders import JOB, NOW, REF, a_connection, a_head
+from tests.builders import JOB, NOW, REF, RESOURCE, a_connection, a_head
 from tests.services.world import World
 
 NOBODYS = b"\xff no JSON, but a canary"
 BODY = encode(JOB).encode()
+LOOK = LookJob(REF, RESOURCE, RecordId("s1"), alias=True, gone=True, at=NOW, key="k", looks=1)
 ERRORS = [StorageDown("made up"), LostRace("made up"), RuntimeError("made up")]
 
 
@@ -41,6 +55,10 @@ def a_world() -> World:
     world.connections.put(a_connection(), None)
     world.records.put_head(world.place(), a_head(touched_at=NOW, writer="a worker"), None)
     return world
+
+
+def kind(job: Job) -> str:
+    return type(job).__name__
 
 
 def head(world: World) -> Head:
@@ -213,6 +231,37 @@ def test_whoever_writes_the_head_meanwhile_carries_the_run_on(
 
 
 @pytest.mark.parametrize(
+    ("changes", "progress"),
+    [
+        pytest.param({"reason": "x", "seq": 7}, Progress.FAILED, id="beside the run"),
+        pytest.param({"cursor": Cursor("c"), "used": ("a",)}, Progress.RUNNING, id="in the run"),
+    ],
+)
+def test_a_record_that_is_written_meanwhile_carries_no_run_on(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    progress: Progress,
+) -> None:
+    fail(world, BODY, KeyError())
+    put_head = world.records.put_head
+
+    def rival(place: Place, after: Head, etag: Etag | None) -> Etag:
+        monkeypatch.setattr(world.records, "put_head", put_head)
+        stored = world.records.head(place)
+        put_head(place, replace(stored.value, **changes), stored.etag)  # type: ignore[arg-type]
+        return put_head(place, after, etag)
+
+    monkeypatch.setattr(world.records, "put_head", rival)
+    poison(world).receive(BODY, "sync-now")
+
+    assert head(world).progress is progress
+    assert {name: getattr(head(world), name) for name in changes if name != "reason"} == {
+        name: value for name, value in changes.items() if name != "reason"
+    }
+
+
+@pytest.mark.parametrize(
     "job",
     [FinishJob(REF, GrantId("grant-1")), StartJob(REF, NOW), replace(JOB, ref=Ref("gone"))],
     ids=["finish", "start", "a connection that is gone"],
@@ -299,7 +348,7 @@ def test_a_message_whose_workers_were_killed_is_sent_back_to_work_three_times(
 
 
 @pytest.mark.parametrize(
-    "job", [FinishJob(REF, GrantId("grant-1"), attempt=2), StartJob(REF, NOW)], ids=repr
+    "job", [FinishJob(REF, GrantId("grant-1"), attempt=2), StartJob(REF, NOW), LOOK], ids=kind
 )
 def test_every_kind_of_job_is_sent_back_as_it_was(world: World, job: Job) -> None:
     poison(world).receive(encode(job).encode(), "sync-now")
@@ -565,7 +614,7 @@ def test_a_replay_of_a_run_that_ended_otherwise_does_not_wake_it(world: World) -
     assert head(world) == ended
 
 
-@pytest.mark.parametrize("job", [FinishJob(REF, GrantId("g")), StartJob(REF, NOW)], ids=repr)
+@pytest.mark.parametrize("job", [FinishJob(REF, GrantId("g")), StartJob(REF, NOW), LOOK], ids=kind)
 def test_jobs_without_a_run_are_replayed_as_well(world: World, job: Job) -> None:
     body = encode(job).encode()
     fail(world, body, KeyError())

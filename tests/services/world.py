@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +12,7 @@ from shared.adapters.memory import (
     MemoryCipher,
     MemoryConnections,
     MemoryDepartures,
+    MemoryEvents,
     MemoryOneTime,
     MemoryPoison,
     MemoryQueue,
@@ -23,9 +24,11 @@ from shared.config import Jwt, Settings, Storage
 from shared.core.model import (
     ChunkJob,
     Connection,
+    Ignored,
     Job,
     Lane,
     Limit,
+    Notice,
     Page,
     Place,
     ProviderName,
@@ -35,7 +38,7 @@ from shared.core.model import (
     ResourceName,
     Secret,
 )
-from shared.errors import GrantDead, NotThere, ProviderError, TokenRejected
+from shared.errors import Forged, GrantDead, NotThere, ProviderError, TokenRejected
 from shared.provider import Grant, Resource, Shape, Trouble
 from tests.builders import NOW, PROVIDER, RESOURCE, SCOPES, USER, a_document, a_page
 
@@ -69,6 +72,8 @@ class Acme:
         self.token_script: list[ProviderError] = []
         self.asked: list[tuple[ResourceName, Question | None]] = []
         self.looked: list[tuple[ResourceName, RecordId]] = []
+        #: What its messages mean.
+        self.said: dict[bytes, Notice] = {}
         self.renewals = 0
         self.revocations = 0
         self.revoke_script: list[ProviderError] = []
@@ -136,6 +141,12 @@ class Acme:
             raise NotThere("made up")
         return a_page(found)
 
+    def hear(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Notice | Ignored:
+        if headers.get("x-acme") != "signed":
+            raise Forged("unsigned")
+        said = self.said.get(body)
+        return Ignored("unknown_type") if said is None else said
+
     def page(self, question: Question) -> Page:
         listed = sorted(
             (
@@ -168,8 +179,8 @@ class Acme:
 class World:
     """Services over in-memory ports, with a clock that stands still until told."""
 
-    def __init__(self, *, days: int = 30) -> None:
-        self.acme = Acme()
+    def __init__(self, *, days: int = 30, acme: Acme | None = None) -> None:
+        self.acme = acme or Acme()
         self.time = NOW
         self.roll = 0.5
         self.once = MemoryOneTime()
@@ -180,6 +191,7 @@ class World:
         self.records = MemoryRecords()
         self.queue = MemoryQueue()
         self.poison = MemoryPoison()
+        self.events = MemoryEvents()
         self.cipher = MemoryCipher()
         numbers = itertools.count()
         self.ports = Ports(
@@ -191,6 +203,7 @@ class World:
             records=self.records,
             queue=self.queue,
             poison=self.poison,
+            events=self.events,
             cipher=self.cipher,
             clock=lambda: self.time,
             skew=lambda: timedelta(0),

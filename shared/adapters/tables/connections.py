@@ -3,7 +3,8 @@
     Connections   user        | provider                    the connection, its tokens sealed
                   user        | provider|pending|grant      a grant that is not yet a connection
     Refs          ref         | ref                         whose connection it is, how far each
-                                                            resource is held
+                                                            resource is held, when the provider
+                                                            last told of a change
     Accounts      provider|account | account                whose account it is
 
 Connection and tokens are one row, so that parking, renewing and reconnecting are one
@@ -38,7 +39,7 @@ from shared.core.model import (
     Status,
     UserId,
 )
-from shared.core.times import parse
+from shared.core.times import parse, parse_optional
 from shared.errors import LostRace, StorageDown
 from shared.ports import CLAIM_LIFE, Etag, Stored, Tally
 
@@ -64,6 +65,12 @@ class TableConnections:
         owner = self._owner(ref)
         stored = None if owner is None else self.find(*owner)
         return stored if stored is not None and stored.value.ref == ref else None
+
+    def by_account(self, provider: ProviderName, account: AccountId) -> Stored[Connection] | None:
+        """Return the connection of whoever has claimed ``account``, if they ever got so far."""
+        claimed = read(self._tables.open(ACCOUNTS), _account(provider, account), "account")
+        stored = None if claimed is None else self.find(UserId(claimed["user"]), provider)
+        return stored if stored is not None and stored.value.account == account else None
 
     def put(self, connection: Connection, etag: Etag | None) -> Etag:
         """Write a connection, the ref that leads to it first."""
@@ -108,6 +115,12 @@ class TableConnections:
         of its own.  An update and no upsert: a ref that is gone must not come back.
         """
         row = {"PartitionKey": ref, "RowKey": "ref", f"{HELD}{resource}": instant(held_end)}
+        with suppress(LostRace), storage_errors():
+            self._tables.open(REFS).update_entity(row, mode=UpdateMode.MERGE)
+
+    def heard(self, ref: Ref, at: datetime) -> None:
+        """Merge a column into the ref's row, as ``touch`` does."""
+        row = {"PartitionKey": ref, "RowKey": "ref", "heard_at": instant(at)}
         with suppress(LostRace), storage_errors():
             self._tables.open(REFS).update_entity(row, mode=UpdateMode.MERGE)
 
@@ -180,7 +193,7 @@ class TableConnections:
         """Claim by creating a row, which only one member can; return whose it is."""
         table = self._tables.open(ACCOUNTS)
         row = {
-            "PartitionKey": _account_key(provider, account),
+            "PartitionKey": _account(provider, account),
             "RowKey": "account",
             "user": user,
             "claimed_at": instant(now),
@@ -204,7 +217,7 @@ class TableConnections:
 
     def owner(self, provider: ProviderName, account: AccountId) -> UserId | None:
         """Return who claims an account."""
-        row = read(self._tables.open(ACCOUNTS), _account_key(provider, account), "account")
+        row = read(self._tables.open(ACCOUNTS), _account(provider, account), "account")
         return None if row is None else UserId(row["user"])
 
     def mentioned(self, user: UserId, provider: ProviderName) -> bool:
@@ -290,12 +303,12 @@ class TableConnections:
             self._tables.open(REFS).upsert_entity(row, mode=UpdateMode.MERGE)
 
 
+def _account(provider: ProviderName, account: AccountId) -> str:
+    return f"{escape(provider)}|{escape(account)}"
+
+
 def _pending_row(provider: ProviderName, grant: GrantId) -> str:
     return f"{escape(provider)}|pending|{grant}"
-
-
-def _account_key(provider: ProviderName, account: AccountId) -> str:
-    return f"{escape(provider)}|{escape(account)}"
 
 
 def _delete(table: TableClient, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -304,7 +317,12 @@ def _delete(table: TableClient, rows: Iterable[Mapping[str, Any]]) -> int:
 
 def _listed(row: Mapping[str, Any]) -> Listed:
     held = [parse(value) for name, value in row.items() if name.startswith(HELD)]
-    return Listed(Ref(row["PartitionKey"]), ProviderName(row["provider"]), min(held, default=None))
+    return Listed(
+        Ref(row["PartitionKey"]),
+        ProviderName(row["provider"]),
+        min(held, default=None),
+        parse_optional(row.get("heard_at")),
+    )
 
 
 def grant_columns(grant: SealedGrant) -> dict[str, str]:

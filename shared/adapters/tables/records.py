@@ -104,6 +104,11 @@ class TableRecords:
                     found[prefixes[prefix]].append(state)
         return {record: states for record, states in found.items() if states}
 
+    def alias(self, place: Place, name: RecordId) -> RecordId | None:
+        """Return the id of the record whose second name this is."""
+        row = read(self._tables.open(RECORDS), keys.partition(place), keys.alias_row(name))
+        return None if row is None else RecordId(row["id"])
+
     def commit(self, place: Place, transaction: Transaction, etag: Etag | None) -> Etag:
         """Write versions, feed, second names and head as one entity-group transaction."""
         if not transaction.versions:
@@ -242,22 +247,22 @@ def _rows(place: Place, transaction: Transaction) -> list[dict[str, Any]]:
     for version in transaction.versions:
         row = keys.version_row(version.content.id, version.updated_at, version.n)
         rows += [
-            {"PartitionKey": partition, "RowKey": row, **_version(version, transaction.head)},
+            {"PartitionKey": partition, "RowKey": row, **_version(version, transaction)},
             {"PartitionKey": partition, "RowKey": keys.feed_row(version.seq), "version": row},
         ]
     return rows
 
 
-def _version(version: Version, head: Head) -> dict[str, Any]:
+def _version(version: Version, transaction: Transaction) -> dict[str, Any]:
     content = version.content
     return {
         "id": content.id,
         "updated_at": keys.instant(version.updated_at),
         "n": version.n,
         "seq": version.seq,
-        "first_seen": instant_optional(head.touched_at),
-        "run": head.run,
-        "lane": head.lane.value if head.lane else None,
+        "first_seen": instant_optional(transaction.seen_at),
+        "run": transaction.run,
+        "lane": transaction.lane.value if transaction.lane else None,
         **(_body(content) if isinstance(content, Record) else _grave(content)),
     }
 

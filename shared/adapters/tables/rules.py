@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from shared.adapters.tables import budgets, connections, departures, once, poison, records, slots
+from shared.adapters.tables import (
+    budgets,
+    connections,
+    departures,
+    events,
+    once,
+    poison,
+    records,
+    slots,
+)
 
 
 class Rule(StrEnum):
@@ -33,6 +42,7 @@ RULES: Final[Mapping[str, Rule]] = {
     connections.ACCOUNTS: Rule.BY_MEMBER,
     once.TABLE: Rule.BY_MEMBER,
     poison.POISON: Rule.BY_REF,
+    events.TABLE: Rule.BY_REF,
     departures.DEPARTURES: Rule.A_DAY,
     departures.RECEIPTS: Rule.NOBODY,
     poison.FAILURES: Rule.NOBODY,
