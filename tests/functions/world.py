@@ -21,7 +21,8 @@ import requests
 from dev.host import bindings, routes
 from dev.host.functions import Function, HttpTrigger
 from dev.host.indexing import imported, index
-from dev.simulator import Member, Options, Simulator, serve
+from dev.simulator import Member, Options, Simulator, serve, signing
+from dev.simulator.webhooks import Post
 from shared.adapters.memory import (
     MemoryBudgets,
     MemoryCipher,
@@ -348,8 +349,13 @@ class World:
 
 
 @contextmanager
-def a_world(env: Mapping[str, str] = ENV, **options: Any) -> Iterator[World]:
-    """Serve a simulator with ``options`` and make a world around it."""
+def a_world(
+    env: Mapping[str, str] = ENV, *, post: Post = signing.post, **options: Any
+) -> Iterator[World]:
+    """Serve a simulator with ``options`` and make a world around it.
+
+    ``post`` is how the simulator's webhooks leave it.
+    """
     clock = Watch()
     settings: dict[str, Any] = {"per_minute": 100_000, "per_day": 1_000_000, **options}
     simulator = Simulator(
@@ -361,6 +367,7 @@ def a_world(env: Mapping[str, str] = ENV, **options: Any) -> Iterator[World]:
         ),
         clock,
         sleep=lambda _: None,
+        post=post,
     )
     with serve(simulator) as url:
         world = World(simulator, url, clock, env)
