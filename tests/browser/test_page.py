@@ -189,7 +189,7 @@ def test_every_reason_on_the_way_back_has_its_words(texts: Texts) -> None:
     told = re.findall(r'back_to_page\(settings, name, "(\w+)"', source("function_app.py"))
     listed = re.findall(
         r"^\| `(\w+)` \| .* \| .* \|$", source("README.md").partition("`reason` |")[2], re.MULTILINE
-    )[:10]
+    )[:11]
 
     assert {*refused, *told} == set(listed)
     assert {*listed} == {*texts("OUTCOMES")} - {"success"}
@@ -199,7 +199,8 @@ def test_every_code_of_a_problem_has_its_words(texts: Texts) -> None:
     codes = {one.code for one in subclasses(errors.Problem)}
     codes |= set(re.findall(r'"(\w+)", (?:\{\}|retry),\n', source("shared/adapters/http.py")))
     # Neither an operator's words nor what no call of the page can bring about.
-    codes -= {"unknown_message", "forbidden"}
+    codes -= {"unknown_message", "forbidden", "bad_request", "too_large", "unsigned"}
+    codes -= {"unknown_resource", "feed_restarted"}
 
     assert codes <= {*texts("TROUBLES")}
     assert {"unavailable", "misconfigured", "unauthorized"} <= codes
@@ -208,7 +209,8 @@ def test_every_code_of_a_problem_has_its_words(texts: Texts) -> None:
 def test_every_reason_in_the_status_has_its_words(texts: Texts) -> None:
     codes = {one.code for one in subclasses(errors.ProviderError)}
     codes |= set(re.findall(r'Retry\(.*"(\w+)"\)', source("shared/core/recover.py")))
-    codes |= set(re.findall(r'^REASON = "(\w+)"', source("shared/poison.py"), re.MULTILINE))
+    for module in ("shared/poison.py", "shared/departures.py"):
+        codes |= set(re.findall(r'^REASON = "(\w+)"', source(module), re.MULTILINE))
     codes |= set(re.findall(r'parked="(\w+)"', source("shared/ownership.py")))
     assert {"renewing", "key_missing", "poisoned", "account_in_use"} <= codes
 

@@ -1,4 +1,4 @@
-// The cards: one renderer for every provider, and what a provider of this API puts on its card.
+// The cards: one renderer for all, and what a provider of this API puts on its own.
 
 import { SIGN_IN } from "./config.js";
 import { h } from "./dom.js";

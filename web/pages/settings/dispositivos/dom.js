@@ -1,6 +1,6 @@
 // Builds elements, and changes what is on the page into them without losing focus.
 
-/** Make an element; attributes that are null or false are left out, and so are such children. */
+/** Make an element, without attributes and children that are null or false. */
 export function h(tag, attributes = {}, ...children) {
   const kind = tag === "svg" || tag === "path" ? "2000/svg" : "1999/xhtml";
   const node = document.createElementNS(`http://www.w3.org/${kind}`, tag);

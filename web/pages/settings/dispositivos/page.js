@@ -220,7 +220,7 @@ function outcome() {
   history.replaceState(null, "", here);
   const well = how === "success";
   if (well) state.opened = id;
-  const tone = reason === "denied" ? "" : "bad"; // a no of the member's own is no mistake
+  const tone = reason === "denied" ? "" : "bad";
   tell(well ? "good" : tone, say(OUTCOMES, well ? how : reason, nameOf(id), "provider_error"));
 }
 

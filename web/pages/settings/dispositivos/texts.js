@@ -8,12 +8,13 @@ export const OUTCOMES = {
   denied: "No diste permiso en {}, así que no se conectó; puedes intentarlo cuando quieras.",
   expired_link: "Ese enlace ya se usó o venció; vuelve a presionar Conectar.",
   other_browser:
-    "No reconocimos este navegador; revisa que acepte cookies y vuelve a conectar desde aquí.",
+    "No reconocimos este navegador; revisa que acepte cookies y conecta desde aquí.",
   no_offline_access: "{} solo nos dio acceso por una hora; conecta otra vez y acepta todo.",
   account_in_use:
     "Esa cuenta de {} ya está conectada a otra persona en GoToGym; desconéctala allá primero.",
   different_account:
-    "Tus datos guardados son de otra cuenta de {}; conecta esa, o bórralos antes de cambiar.",
+    "Tus datos guardados son de otra cuenta de {}; conecta esa, o bórralos antes.",
+  erasing: "Estamos borrando tus datos; conecta otra vez en un minuto.",
   provider_unavailable: "{} no respondió; vuelve a intentarlo en unos minutos.",
   provider_error:
     "{} rechazó la conexión, y no fue por ti; inténtalo más tarde o escríbenos.",
@@ -60,8 +61,9 @@ export const RESOURCE = {
   key_missing: "Tuvimos un problema de nuestro lado.",
   cursor_refused: "{} interrumpió la lectura.",
   not_there: "{} no tiene estos datos.",
-  request_rejected: "No pudimos leer estos datos y lo estamos revisando.",
-  poisoned: "No pudimos leer estos datos y lo estamos revisando.",
+  request_rejected: "No pudimos leer estos datos; lo estamos revisando.",
+  poisoned: "No pudimos leer estos datos; lo estamos revisando.",
+  disconnected: "Desconectaste {}.",
   provider_error: "{} respondió con un error.",
   scope_missing: "No diste permiso para estos datos.",
   account_deactivated: "Tu membresía de {} está en pausa. Revísala en su app.",
@@ -77,7 +79,7 @@ export const RESOURCES = {
   body_measurement: "Medidas corporales",
 };
 
-/** Look a text up by a word from outside, which we may not know. */
+/** Look up a word from outside, perhaps an unknown one. */
 export function say(texts, word, name, otherwise = word) {
   const text = texts[Object.hasOwn(texts, word ?? "") ? word : otherwise];
   return text.replaceAll("{}", () => name);
@@ -95,7 +97,7 @@ export const HINTS = {
   again: "Lo intentaremos otra vez esta noche.",
 };
 
-/** What disconnecting does, told before it is done; {n} is how much there is. */
+/** What disconnecting will do; {n} is how much there is. */
 export const CONSEQUENCES = {
   keep:
     "Dejaremos de recibir datos de {}. Lo que ya guardamos ({n}) se queda en GoToGym, y puedes " +
