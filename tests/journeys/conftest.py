@@ -124,6 +124,9 @@ def a_gym(azurite: Azurite, *, lease_seconds: float = 600, **options: Any) -> It
             "PUBLIC_URL": api,
             "SETTINGS_PAGE_URL": PAGE,
             "BACKFILL_DAYS": "400",
+            # The budget is in storage, which these tests share: none must wait for another's.
+            "WHOOP_REQUESTS_PER_MINUTE": "100000",
+            "WHOOP_REQUESTS_PER_DAY": "1000000",
             "SYNC_SCHEDULE": "0 0 9 * * *",
             "JWT_ALGORITHM": "HS256",
             "JWT_SECRET": SECRET,
