@@ -61,6 +61,7 @@ from shared.provider import Provider
 from shared.reading import Reading
 from shared.renewal import Tokens
 from shared.revocation import Revocation
+from shared.slices import Slices
 from shared.spending import Spending
 from shared.sync import Sync
 from shared.webhooks import Webhooks
@@ -101,6 +102,7 @@ class Services:
     connections: Connections
     departures: Departures
     sync: Sync
+    slices: Slices
     overview: Overview
     reading: Reading
     nightly: Nightly
@@ -144,7 +146,7 @@ class Services:
             case StartJob():
                 self.sync.begin(job)
             case ChunkJob():
-                self.sync.run(job)
+                self.slices.run(job)
             case LeaveJob():
                 self.departures.resume(job)
             case LookJob():
@@ -219,12 +221,21 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         ports.records,
         ports.queue,
         bells,
+        ports.clock,
+        ports.mint,
+        settings.backfill_days,
+    )
+    slices = Slices(
+        known,
+        ports.connections,
+        ports.records,
+        ports.queue,
+        bells,
         tokens,
         spending,
         ports.clock,
         ports.dice,
         ports.mint,
-        settings.backfill_days,
     )
     connections = Connections(
         known,
@@ -295,6 +306,7 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         connections,
         departures,
         sync,
+        slices,
         overview,
         Reading(known, ports.records),
         nightly,

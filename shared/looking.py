@@ -25,13 +25,13 @@ from shared.core.model import (
 )
 from shared.core.recover import Retry, recover
 from shared.errors import Busy, LostRace, NotThere, ProviderError, StorageDown, Unsealable
+from shared.keeping import RIVALS, STORAGE_PAUSE, Answer, Outcome, keep
 from shared.log import alarm, event
 from shared.ownership import confirm
 from shared.ports import Clock, ConnectionStore, Dice, EventStore, JobQueue, RecordStore, Stored
 from shared.provider import Provider, Resource, Shape
 from shared.renewal import Tokens
 from shared.spending import Spending
-from shared.sync import RIVALS, STORAGE_PAUSE, Answer, Outcome, keep
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,7 @@ def test_the_host_is_told_what_the_design_says() -> None:
 
 
 def test_a_function_may_run_longer_than_a_job_takes() -> None:
-    from shared.sync import SLICE
+    from shared.slices import SLICE
 
     hours, minutes, seconds = (int(part) for part in HOST["functionTimeout"].split(":"))
     assert hours * 3_600 + minutes * 60 + seconds > 2 * SLICE.total_seconds()

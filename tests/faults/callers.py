@@ -28,7 +28,7 @@ def main(ref: Ref, callers: int, go: Path) -> None:
     services = build(
         Settings.from_env(os.environ), lambda clock: [whoop.provider(os.environ, clock)]
     )
-    tokens = services.sync.tokens
+    tokens = services.slices.tokens
     # Tables are opened and clocks compared before the start, so that all begin together.
     services.ports.connections.by_ref(ref)
     go.with_suffix(f".{os.getpid()}").touch()

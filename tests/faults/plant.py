@@ -43,7 +43,7 @@ LEASE_SECONDS = 3
 STALE_SECONDS = 4
 #: Waits of minutes, shortened: storage that is away, outages at WHOOP, a claim whose maker died.
 SOON = (
-    f"shared.sync:STORAGE_PAUSE=1 shared.sync:STALE={STALE_SECONDS} shared.core.backoff:CAP=2"
+    f"shared.slices:STORAGE_PAUSE=1 shared.sync:STALE={STALE_SECONDS} shared.core.backoff:CAP=2"
     " shared.connections:FINISH_AFTER=1"
 )
 ENOUGH = {"per_minute": 100_000, "per_day": 1_000_000}

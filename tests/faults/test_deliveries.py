@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.azurite, pytest.mark.long]
 
 def test_messages_that_come_three_times_change_nothing(tmp_path: Path) -> None:
     # A slice is over after each page, so that every page has a message of its own.
-    short = {sabotage.SET: f"{SOON} shared.sync:SLICE=0"}
+    short = {sabotage.SET: f"{SOON} shared.slices:SLICE=0"}
     with a_plant(tmp_path) as plant:
         plant.start(short, short)
         plant.simulator.add_fault(Fault("/v2/(cycle|recovery|activity)", delay=1.0))

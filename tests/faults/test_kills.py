@@ -56,7 +56,7 @@ def test_a_host_that_dies_right_there_loses_and_doubles_nothing(
         sabotage.DIE_CALL: str(call),
         sabotage.DIE_MARK: str(mark),
         # So that there are continuations: a slice is over after each page.
-        sabotage.SET: f"{SOON} shared.sync:SLICE=0",
+        sabotage.SET: f"{SOON} shared.slices:SLICE=0",
     }
     with a_plant(tmp_path) as plant:
         # The first one answers the members' browsers, which would see it die.

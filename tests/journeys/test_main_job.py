@@ -213,7 +213,7 @@ def test_a_member_who_takes_their_consent_back_is_asked_to_reconnect(
 def test_storage_stopped_and_started_in_the_middle_of_a_sync_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.sync.STORAGE_PAUSE", timedelta(seconds=1))
+    monkeypatch.setattr("shared.slices.STORAGE_PAUSE", timedelta(seconds=1))
     with Azurite(tmp_path) as azurite, a_gym(azurite, lease_seconds=3) as gym:
         user, member = gym.join(days=300)
         gym.simulator.add_fault(Fault(path="/v2/", delay=0.05, seconds=3600))
@@ -268,7 +268,7 @@ def test_a_bug_ends_the_run_and_the_next_sync_makes_it_good(
     with Azurite(tmp_path) as azurite, a_gym(azurite, lease_seconds=3) as gym:
         user, member = gym.join()
         with monkeypatch.context() as bug:
-            bug.setattr("shared.sync.Sync.run", broken)
+            bug.setattr("shared.slices.Slices.run", broken)
             gym.connect(user, member)
             failed = gym.wait(user, "failed")
         assert {one["reason"] for one in failed["resources"]} == {"poisoned", None}

@@ -542,7 +542,7 @@ def test_finishing_never_writes_an_old_pair_over_a_renewed_one(
             world.answer(state)
     (finish,) = [job for job, _ in world.queue.deferred if isinstance(job, FinishJob)]
     world.at(timedelta(minutes=59))
-    world.services.sync.tokens.use(world.connection().ref, lambda access: access)
+    world.services.slices.tokens.use(world.connection().ref, lambda access: access)
     renewed = world.connection().grant
     assert world.acme.renewals == 1
 

@@ -525,7 +525,7 @@ def test_a_member_who_leaves_while_their_token_is_renewed_gives_the_new_pair_bac
     monkeypatch.setattr(world.acme, "renew", renew_while_they_leave)
 
     with pytest.raises(Busy):
-        world.services.sync.tokens.use(ref, lambda access: access)
+        world.services.slices.tokens.use(ref, lambda access: access)
     world.work()
 
     assert (world.acme.renewals, world.acme.revocations) == (1, 1)

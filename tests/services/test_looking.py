@@ -43,9 +43,9 @@ from shared.errors import (
     StorageDown,
     Unavailable,
 )
+from shared.keeping import RIVALS, STORAGE_PAUSE
 from shared.ports import Etag
 from shared.provider import Trouble
-from shared.sync import RIVALS, STORAGE_PAUSE
 from tests.builders import NOW, PROVIDER, USER, a_record
 from tests.services.nights import (
     COLLECTIONS,

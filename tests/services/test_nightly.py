@@ -21,10 +21,11 @@ from shared.core.model import (
 )
 from shared.core.night import SPREAD
 from shared.errors import LostRace, StorageDown
+from shared.keeping import STORAGE_PAUSE
 from shared.nightly import MARK, Nightly
 from shared.ports import Etag, Slot
 from shared.provider import Trouble
-from shared.sync import STALE, STORAGE_PAUSE
+from shared.sync import STALE
 from tests.builders import NOW, PROVIDER, RESOURCE, a_connection, a_document, a_record
 from tests.services.world import World
 

@@ -46,7 +46,7 @@ def use(world: World) -> str:
             raise TokenRejected("not the newest")
         return access.reveal()
 
-    return world.services.sync.tokens.use(world.connection().ref, call)
+    return world.services.slices.tokens.use(world.connection().ref, call)
 
 
 def change(world: World, **changes: object) -> None:
@@ -93,7 +93,7 @@ def test_the_new_pair_is_stored_before_it_is_used(world: World) -> None:
     def call(access: Secret) -> Connection:
         return world.connection()
 
-    connection = world.services.sync.tokens.use(world.connection().ref, call)
+    connection = world.services.slices.tokens.use(world.connection().ref, call)
 
     assert connection.grant.issued_at == world.time
     assert connection.grant.expires_at == world.time + HOUR
@@ -126,7 +126,7 @@ def test_a_token_that_is_refused_after_it_was_renewed_is_not_renewed_again(world
         raise TokenRejected("whatever it is")
 
     with pytest.raises(TokenRejected):
-        world.services.sync.tokens.use(world.connection().ref, call)
+        world.services.slices.tokens.use(world.connection().ref, call)
 
     assert world.acme.renewals == 1
     assert world.connection().status is Status.CONNECTED
@@ -145,7 +145,7 @@ def test_a_token_that_somebody_else_has_just_renewed_is_taken_from_the_row(world
             raise TokenRejected("dead by rotation")
         return access.reveal()
 
-    assert world.services.sync.tokens.use(world.connection().ref, call) == "access-1"
+    assert world.services.slices.tokens.use(world.connection().ref, call) == "access-1"
     assert world.acme.renewals == 1
 
 
@@ -395,7 +395,7 @@ def test_an_answer_without_scopes_keeps_those_that_were_granted(world: World) ->
 
 def test_there_is_no_token_without_a_connection(world: World) -> None:
     with pytest.raises(GrantDead):
-        world.services.sync.tokens.use(type(world.connection().ref)("nobody"), lambda _: None)
+        world.services.slices.tokens.use(type(world.connection().ref)("nobody"), lambda _: None)
 
 
 def test_nobody_asks_under_a_claim_that_could_end_meanwhile(

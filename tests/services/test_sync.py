@@ -43,8 +43,10 @@ from shared.errors import (
     StorageDown,
     Unavailable,
 )
+from shared.keeping import STORAGE_PAUSE
 from shared.ports import Etag
-from shared.sync import SLICE, STALE, STORAGE_PAUSE
+from shared.slices import SLICE
+from shared.sync import STALE
 from tests.builders import NOW, PLACE, RESOURCE, a_document, a_page, a_record
 from tests.services.world import PROFILE, World
 
@@ -734,9 +736,9 @@ def test_a_worker_goes_on_after_its_own_lost_answer_and_stops_for_another_worker
     world = connected()
     job = world.chunk()
     rival = Rival(world, writes_first=writes_first)
-    sync = replace(world.services.sync, records=rival)  # type: ignore[arg-type]
+    slices = replace(world.services.slices, records=rival)  # type: ignore[arg-type]
 
-    sync.run(job)
+    slices.run(job)
 
     if writes_first:
         assert head(world).progress is Progress.FINISHED
