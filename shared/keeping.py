@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from shared.core.keys import fingerprint
 from shared.core.model import Connection, Deletion, Head, Lane, Page, Place
 from shared.core.settle import settle
-from shared.log import alarm
+from shared.log import alarm, event
 from shared.ports import Etag, RecordStore, Stored
 
 #: A storage partition that moves to another server is back within seconds.
@@ -74,6 +74,9 @@ def keep(
         alarm("records.misfit", ref=connection.ref, resource=place.resource,
               reason=settled.misfits[0].reason, misfits=len(settled.misfits))  # fmt: skip
         records.quarantine(place, settled.misfits, now=now)
+    if answer.page.unknown:
+        event("records.unknown_fields", provider=place.provider, resource=place.resource,
+              fields=[f"{name}: {count}" for name, count in answer.page.unknown])  # fmt: skip
     head, etag = stored.value, stored.etag
     for transaction in settled.transactions:
         if not transaction.versions and transaction.head == stored.value:

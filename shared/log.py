@@ -24,6 +24,7 @@ class Fields(TypedDict, total=False):
     reason: str
     error: str
     problems: list[str]
+    fields: list[str]
     queue: str
     redeferred: int
     retry_at: str

@@ -37,6 +37,7 @@ from shared.errors import (
     TokenRejected,
     Unavailable,
 )
+from whoop.drift import unknown
 from whoop.resources import CYCLE, RECOVERY, SLEEP, Facts
 
 #: The most that WHOOP gives: every request counts, so every request asks for it.
@@ -143,7 +144,8 @@ def page(text: str, facts: Facts) -> Page:
             records.append(_record(value, body, hashed, facts))
         except _Unreadable as error:
             misfits.append(Misfit(f"unreadable:{error.field}", body))
-    return Page(tuple(records), tuple(misfits), _cursor(token))
+    strange = unknown((value for value, _ in found), facts.name)
+    return Page(tuple(records), tuple(misfits), _cursor(token), unknown=strange)
 
 
 def document(text: str, facts: Facts) -> Page:
@@ -165,7 +167,7 @@ def document(text: str, facts: Facts) -> Page:
         body=text.strip(),
         digest=hashed,
     )
-    return Page((record,))
+    return Page((record,), unknown=unknown([value], facts.name))
 
 
 def one(text: str, facts: Facts, asked: RecordId) -> Page:
@@ -186,7 +188,7 @@ def one(text: str, facts: Facts, asked: RecordId) -> Page:
         return Page((), (Misfit(f"unreadable:{error.field}", text.strip()),))
     if record.id != asked:
         raise Unavailable("WHOOP's answer is another record")
-    return Page((record,))
+    return Page((record,), unknown=unknown([value], facts.name))
 
 
 def pause(headers: Mapping[str, str]) -> timedelta:

@@ -134,6 +134,8 @@ class Page:
     misfits: tuple[Misfit, ...] = ()
     cursor: Cursor | None = None
     quota: Quota | None = None
+    #: Fields that the provider's documents do not name, and in how many of the records they are.
+    unknown: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -362,6 +362,19 @@ def test_a_bell_that_somebody_else_overtakes_was_rung_all_the_same(
     assert head(world).progress is Progress.FINISHED
 
 
+def test_fields_that_nobody_knows_are_kept_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    world = connected(2)
+    page = replace(a_page(world.acme.records), unknown=(("mood", 2), ("score.depth", 1)))
+    world.acme.script = [page]
+    caplog.set_level("INFO")
+
+    world.work()
+
+    assert world.held() == {"r0", "r1"}
+    [told] = [r for r in caplog.records if r.__dict__.get("event") == "records.unknown_fields"]
+    assert told.__dict__["fields"] == ["mood: 2", "score.depth: 1"]
+
+
 def test_nothing_new_writes_nothing() -> None:
     world = connected(4)
     world.work()
