@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -89,6 +90,8 @@ class Ports:
     skew: Callable[[], timedelta]
     dice: Dice
     mint: Mint
+    #: Seconds that pass on ``clock``; only waits that are nearly over are waited for in place.
+    sleep: Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,7 @@ def build(settings: Settings, providers: Callable[[Clock], Iterable[Provider]]) 
             skew=lambda: clock.offset,
             dice=random.SystemRandom().random,
             mint=mint,
+            sleep=time.sleep,
         ),
     )
 
@@ -204,7 +208,7 @@ def reading(storage: Storage, providers: Iterable[Provider]) -> Reading:
 def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Services:
     """Join services and ports; tests bring their own."""
     known = {provider.name: provider for provider in providers}
-    spending = Spending(ports.budgets, ports.clock)
+    spending = Spending(ports.budgets, ports.clock, ports.sleep)
     bells = Bells(ports.records, ports.queue)
     tokens = Tokens(
         known,

@@ -80,22 +80,23 @@ class Tokens:
     clock: Clock
     mint: Mint
 
-    def use(self, ref: Ref, call: Callable[[Secret], T]) -> T:
+    def use(self, ref: Ref, call: Callable[[Secret], T], lane: Lane = Lane.AUTH) -> T:
         """Return what ``call`` makes of a working access token.
 
-        A token that is refused is renewed once.  Raises what ``call`` raises; ``GrantDead`` when
-        the member must sign in again, and the connection is then parked; ``Busy`` while another
-        caller renews; ``Unavailable`` when the provider's token endpoint does not answer.
+        A token that is refused is renewed once, in ``lane``.  Raises what ``call`` raises;
+        ``GrantDead`` when the member must sign in again, and the connection is then parked;
+        ``Busy`` while another caller renews; ``Unavailable`` when the provider's token endpoint
+        does not answer.
         """
-        access = self._fresh(ref, refused=None)
+        access = self._fresh(ref, refused=None, lane=lane)
         try:
             return call(access)
         except TokenRejected:
             # Refused although not expired: either somebody has just renewed, and the row holds
             # the token to use, or the provider has dropped this one.
-            return call(self._fresh(ref, refused=access))
+            return call(self._fresh(ref, refused=access, lane=lane))
 
-    def _fresh(self, ref: Ref, *, refused: Secret | None) -> Secret:
+    def _fresh(self, ref: Ref, *, refused: Secret | None, lane: Lane) -> Secret:
         stored = self.connections.by_ref(ref)
         if stored is None or stored.value.status is not Status.CONNECTED:
             raise GrantDead("there is no connection to use")
@@ -108,9 +109,9 @@ class Tokens:
                 raise TokenRejected("the provider refuses a token that it has just issued")
         if connection.claim is not None and now < connection.claim.until:
             raise Busy(now + LOSERS_WAIT)
-        return self._renew(stored, now)
+        return self._renew(stored, now, lane)
 
-    def _renew(self, stored: Stored[Connection], now: datetime) -> Secret:
+    def _renew(self, stored: Stored[Connection], now: datetime, lane: Lane) -> Secret:
         # The claim is the intent: it is written before the provider is asked, so that a crash
         # between its answer and our write can be seen.  Writing it over the row that was read
         # is also the second look at whether the token is still stale.
@@ -129,7 +130,7 @@ class Tokens:
             return provider.renew(refresh)
 
         try:
-            grant = self.spending.send(provider, Lane.AUTH, renew)
+            grant = self.spending.send(provider, lane, renew)
         except GrantDead as error:
             self._park(mine)
             raise GrantDead("the provider ended this grant") from error

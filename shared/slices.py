@@ -15,6 +15,7 @@ from shared.core.model import (
     Connection,
     Deletion,
     Head,
+    Lane,
     Page,
     Place,
     Progress,
@@ -235,6 +236,8 @@ class _Slice:
             lambda access: self.slices.spending.send(
                 self.provider, self.job.lane, lambda: ask(access)
             ),
+            # The lane of renewals is kept free for members who wait.
+            self.job.lane if self.job.lane.bulk else Lane.AUTH,
         )
         return Answer(page, asked)
 

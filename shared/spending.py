@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from shared.core import budget as budgets
@@ -27,6 +27,12 @@ TRIES = 50
 PERMIT = budgets.MARGIN / 2
 #: Stale reservations in a row, each of them spent, before giving way.
 PERMITS = 3
+#: How long a request waits for room where it stands, all its waits together.  Queues count in
+#: whole seconds, and a job that goes back to one costs half a dozen writes: too coarse and too
+#: dear for a wait that is nearly over.
+PATIENCE = timedelta(seconds=2)
+#: The least wait, so that patience ends even under a clock that stands still.
+TICK = timedelta(milliseconds=1)
 
 
 class Answer(Protocol):
@@ -47,13 +53,14 @@ class Spending:
 
     store: BudgetStore
     clock: Clock
+    sleep: Callable[[float], None]
     _counters: dict[ProviderName, _Counter] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, provider: Provider, lane: Lane, call: Callable[[], T]) -> T:
         """Reserve a request, then make it.
 
-        Raises ``OutOfBudget`` where there is no room for ``lane``, and whatever ``call``
+        Raises ``OutOfBudget`` where there is no room for ``lane`` soon, and whatever ``call``
         raises.  The provider's own "enough" closes the gate for every host.
         """
         counter = self._counter(provider)
@@ -71,13 +78,28 @@ class Spending:
 
     def _permit(self, counter: _Counter, lane: Lane) -> datetime:
         """Reserve until a reservation is fresh enough to be used; return the time then."""
+        patience = PATIENCE
         for _ in range(PERMITS):
-            taken_at = counter.reserve(lane)
+            taken_at, patience = self._reserve(counter, lane, patience)
             now = self.clock()
             if now - taken_at <= PERMIT:
                 return now
             event("budget.stale_permit", lane=lane)
         raise StorageDown("the budget cannot be written fast enough to spend by it")
+
+    def _reserve(
+        self, counter: _Counter, lane: Lane, patience: timedelta
+    ) -> tuple[datetime, timedelta]:
+        """Wait for a reservation; return when it was taken and how much patience is left."""
+        while True:
+            try:
+                return counter.reserve(lane), patience
+            except OutOfBudget as refusal:
+                wait = max(refusal.retry_at - self.clock(), TICK)
+                if wait > patience:
+                    raise
+                patience -= wait
+                self.sleep(wait.total_seconds())
 
     def _counter(self, provider: Provider) -> _Counter:
         with self._lock:

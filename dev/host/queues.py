@@ -159,6 +159,8 @@ class Listener:
         if message is None:
             log.warning("%s: message %s is not base64", self._name, raw.id)
             return receipt, MoveToPoison()
+        if dequeue_count > 1:
+            log.info("%s: message %s comes again (%d)", self._name, raw.id, dequeue_count)
         entry = queue_rules.before(self._name, dequeue_count, self._options)
         if not isinstance(entry, Run):
             return receipt, entry

@@ -22,8 +22,9 @@ from shared.errors import (
 
 #: Losers of a renewal come back when the winner has most likely finished.
 BUSY_SPREAD = timedelta(seconds=1)
-#: A moment, next to the second that queues count in.
-BUDGET_SPREAD = timedelta(seconds=1)
+#: Queues round up to the next second, and the last moments are waited for where the request is
+#: made, to the millisecond.
+BUDGET_EARLY = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,8 @@ def recover(
     """Choose the recovery for ``error``; ``roll`` is uniform in [0, 1)."""
     match error:
         case OutOfBudget(retry_at=at):
-            # Our own sums, which are exact: no reason to wait longer each time.  Spread, so
-            # that workers who were sent away together do not come back in step.
-            return Retry(job, at + BUDGET_SPREAD * roll, error.code)
+            # Our own sums, which are exact: no reason to wait longer each time.
+            return Retry(job, max(now, at - BUDGET_EARLY), error.code)
         case RateLimited(retry_at=asked):
             # Never sooner than asked.  Asking again and again doubles the floor, because a
             # provider that repeats itself means it.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,7 +26,7 @@ from azure.storage.queue import QueueClient
 
 from dev.azurite import Azurite
 from dev.children import Child, Children, free_ports
-from dev.connecting import connect
+from dev.connecting import Consent, connect
 from dev.demo import compare
 from dev.raw import read_current
 from dev.simulator import Options, Simulator, serve
@@ -46,6 +46,11 @@ SOON = (
     f"shared.slices:STORAGE_PAUSE=1 shared.sync:STALE={STALE_SECONDS} shared.core.backoff:CAP=2"
     " shared.connections:FINISH_AFTER=1"
 )
+#: What makes a test's hosts wait for seconds where the app's own would for minutes.
+HASTE = {
+    "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:01",
+    "FAULTS_SET": SOON,
+}
 ENOUGH = {"per_minute": 100_000, "per_day": 1_000_000}
 SEEDS = itertools.count(501)
 
@@ -71,9 +76,19 @@ class Plant:
     """The running parts, and what a test may do to them."""
 
     def __init__(
-        self, folder: Path, azurite: Azurite, simulator: Simulator, whoop: str, settings: Any
+        self,
+        folder: Path,
+        azurite: Azurite,
+        simulator: Simulator,
+        whoop: str,
+        settings: Mapping[str, str],
+        *,
+        haste: Mapping[str, str] = HASTE,
+        lease: float = LEASE_SECONDS,
     ) -> None:
         self.folder = folder
+        self._haste = haste
+        self._lease = lease
         self.azurite = azurite
         self.simulator = simulator
         self.whoop = whoop
@@ -120,8 +135,7 @@ class Plant:
         return {
             **environment(os.environ),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:01",
-            "FAULTS_SET": SOON,
+            **self._haste,
             **(sabotage or {}),
         }
 
@@ -129,16 +143,23 @@ class Plant:
 
     def join(self, count: int = 1, *, days: int = 30) -> list[Person]:
         """Make up members, with their consent given."""
-        people = [
+        people = self.invite(count, days=days)
+        self.connect_all(people)
+        return people
+
+    def invite(self, count: int = 1, *, days: int = 30) -> list[Person]:
+        """Make up members who have not been asked yet."""
+        return [
             Person(f"user-{uuid4().hex[:8]}", self.simulator.world.add_member(days=days))
             for _ in range(count)
         ]
+
+    def connect_all(self, people: Sequence[Person]) -> None:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(self.connect, people))
-        return people
 
-    def connect(self, person: Person) -> None:
-        connect(self.api, PAGE, self.token(person.user), person.member.user_id)
+    def connect(self, person: Person) -> Consent:
+        return connect(self.api, PAGE, self.token(person.user), person.member.user_id)
 
     @property
     def api(self) -> str:
@@ -224,11 +245,17 @@ class Plant:
         return found
 
     def check_poison(self) -> None:
+        assert self.poisoned() == []
+
+    def poisoned(self) -> list[Any]:
+        """Return what the hosts, and then the app, have given up."""
+        found: list[Any] = []
         for name in QUEUES:
             with self.queue(f"{name}-poison") as queue, suppress(ResourceNotFoundError):
-                assert queue.peek_messages() == []
+                found += queue.peek_messages()
         with self.table("Poison") as table, suppress(ResourceNotFoundError):
-            assert [row for row in table.list_entities() if row.get("stuck")] == []
+            found += [row for row in table.list_entities() if row.get("stuck")]
+        return found
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the whole raw layer, as far as a second reading may not change it."""
@@ -270,7 +297,7 @@ class Plant:
             json.dumps({"IsEncrypted": False, "Values": self.settings}), encoding="utf-8"
         )
         arguments = ["--app", str(self.folder / "app"), "--port", str(self.ports[number])]
-        arguments += ["--settings", str(path), "--lease", str(LEASE_SECONDS)]
+        arguments += ["--settings", str(path), "--lease", str(self._lease)]
         return self._children.start(
             f"host-{number}-{next(self._starts)}",
             "dev.host",
@@ -318,7 +345,13 @@ class Plant:
 
 @contextmanager
 def a_plant(
-    folder: Path, *, settings: Mapping[str, str] | None = None, **options: Any
+    folder: Path,
+    *,
+    settings: Mapping[str, str] | None = None,
+    haste: Mapping[str, str] = HASTE,
+    lease: float = LEASE_SECONDS,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    **options: Any,
 ) -> Iterator[Plant]:
     """Start storage and a WHOOP; ``options`` are the look-alike's.  The hosts are the test's."""
     (port,) = free_ports(1)
@@ -329,10 +362,11 @@ def a_plant(
             redirect_uris=(f"http://localhost:{port}/oauth/whoop/callback/",),
             seed=next(SEEDS),
             **{**ENOUGH, **options},
-        )
+        ),
+        clock,
     )
     with Azurite(folder / "storage") as azurite, serve(simulator, port=0) as whoop:
-        plant = Plant(folder, azurite, simulator, whoop, settings or {})
+        plant = Plant(folder, azurite, simulator, whoop, settings or {}, haste=haste, lease=lease)
         try:
             yield plant
         finally:

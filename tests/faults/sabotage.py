@@ -10,12 +10,15 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import wait
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from dev.host import queues
 from shared.adapters.clock import StorageClock
+from tests.faults.speed import SPEED, Speed
 
 #: ``module:Class.method``; the process dies right after the ``DIE_CALL``-th such call, once
 #: among all processes that share ``DIE_MARK``.
@@ -29,7 +32,10 @@ CLOCK = "FAULTS_CLOCK"
 def apply() -> None:
     """Break what the environment asks for."""
     if CLOCK in os.environ:
-        _shift(timedelta(seconds=float(os.environ[CLOCK])))
+        by = timedelta(seconds=float(os.environ[CLOCK]))
+        _set_clock(lambda: datetime.now(UTC) + by)
+    if SPEED in os.environ:
+        _hurry(Speed.read(os.environ[SPEED]))
     for order in os.environ.get(SET, "").split():
         where, _, value = order.partition("=")
         module, _, name = where.partition(":")
@@ -61,11 +67,21 @@ def _die_after(where: str, call: int) -> None:
     setattr(owner, method_name, fatal)
 
 
-def _shift(by: timedelta) -> None:
+def _set_clock(base: Callable[[], datetime]) -> None:
     """Set this process's clock, as far as the app can see it."""
     build = StorageClock.__init__
 
     def init(clock: StorageClock) -> None:
-        build(clock, lambda: datetime.now(UTC) + by)
+        build(clock, base)
 
     StorageClock.__init__ = init  # type: ignore[method-assign,assignment]
+
+
+def _hurry(speed: Speed) -> None:
+    """Let time pass faster: the app's clock, and the half-life after which a lease is renewed."""
+    _set_clock(speed)
+
+    def hurried(futures: Any, timeout: float) -> Any:
+        return wait(futures, timeout / speed.factor)
+
+    vars(queues)["wait"] = hurried

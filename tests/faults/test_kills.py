@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from dev.simulator import Fault
 from tests.faults import sabotage
 from tests.faults.plant import SOON, a_plant
+from tests.faults.speed import SCRIPT, SPEED, Speed
 
 pytestmark = [pytest.mark.azurite, pytest.mark.long]
 
@@ -34,6 +36,37 @@ def test_hosts_that_are_killed_every_few_seconds_lose_and_double_nothing(tmp_pat
         plant.wait(people, meanwhile=kill_one)
 
         assert kills >= 3
+        plant.check(people)
+
+
+def test_the_hosts_own_lease_of_ten_minutes_brings_back_what_a_killed_host_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing that waits is shortened: storage, hosts and WHOOP share a clock that runs thirty
+    # times as fast.  Only the network does not, so what covers its delays grows by as much.
+    fast = Speed(30, time.time())
+    monkeypatch.setenv(SPEED, fast.text)
+    monkeypatch.setenv("NODE_OPTIONS", f"--require={SCRIPT}")
+    network = "shared.core.budget:MARGIN=30 shared.spending:PERMIT=15 shared.spending:PATIENCE=0"
+    haste = {SPEED: fast.text, sabotage.SET: network}
+    with a_plant(
+        tmp_path, haste=haste, lease=600, clock=fast, per_minute=100, per_day=10_000
+    ) as plant:
+        plant.start({}, {})
+        plant.simulator.add_fault(Fault("/v2/(cycle|recovery|activity)", delay=2))
+        people = plant.join(4, days=60)
+        while len(plant.data_calls()) < 16:
+            time.sleep(0.05)
+
+        plant.kill(1)
+        killed_at = fast()
+        plant.simulator.clear_faults()
+        plant.wait(people, seconds=60, meanwhile=plant.keep_alive)
+
+        assert timedelta(minutes=9) < fast() - killed_at < timedelta(minutes=15)
+        assert "comes again" in plant.words()
+        assert "run.revived" not in plant.words()
+        assert [call for call in plant.simulator.log if call["status"] == 429] == []
         plant.check(people)
 
 

@@ -305,6 +305,7 @@ class World:
                 skew=lambda: timedelta(0),
                 dice=lambda: 0.5,
                 mint=mint,
+                sleep=self.clock.move,
             ),
         )
 

@@ -862,7 +862,11 @@ class Engine:
             skew=lambda: timedelta(0),
             dice=lambda: next(self._rolls),
             mint=lambda: f"minted-{next(self._minted):036}",
+            sleep=self._sleep,
         )
+
+    def _sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
 
 
 def account(user: UserId) -> AccountId:

@@ -809,6 +809,7 @@ def mortal(told: Told, life: Callable[[], bool]) -> Services:
         poison=told.poison,
         events=port(told.events),
         departures=port(told.departures),
+        sleep=told.sleep,
         cipher=told.cipher,
         clock=lambda: told.time,
         skew=lambda: timedelta(0),

@@ -58,8 +58,10 @@ class Desk:
         self.time = NOW
         self.acme = Acme()
         self.acme.limits = (Limit(limit, MINUTE),)
-        self.spending = Spending(store, lambda: self.time)
+        self.spending = Spending(store, lambda: self.time, self.sleep)
         self.sent: list[datetime] = []
+        self.slept: list[float] = []
+        self.stands_still = False
 
     def send(self, lane: Lane = Lane.AUTH, said: Said | Exception | None = None) -> Said:
         def call() -> Said:
@@ -69,6 +71,11 @@ class Desk:
             return said or Said()
 
         return self.spending.send(self.acme, lane, call)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        if not self.stands_still:
+            self.time += timedelta(seconds=seconds)
 
     def left(self) -> int:
         stored = self.store.load(self.acme.name)
@@ -97,6 +104,58 @@ def test_nothing_is_sent_without_room() -> None:
     assert len(desk.sent) == 3
     desk.time = caught.value.retry_at
     desk.send()
+
+
+def test_room_that_is_near_is_waited_for_to_the_millisecond() -> None:
+    desk = Desk(Store(), limit=1)
+    desk.send()
+    with pytest.raises(OutOfBudget) as caught:
+        desk.send()
+    at = caught.value.retry_at
+    assert desk.slept == []
+    desk.time = at - timedelta(seconds=0.75)
+
+    desk.send()
+
+    assert desk.slept == [0.75]
+    assert desk.sent == [NOW, at]
+
+
+def test_patience_is_for_all_the_waits_of_a_request_together() -> None:
+    store = Store()
+    desk, rival = Desk(store, limit=2), Desk(store, limit=2)
+    for later in (0, 1.5):
+        rival.time = NOW + timedelta(seconds=later)
+        rival.send()
+    desk.time = NOW + MINUTE + timedelta(seconds=0.5)
+
+    def snatched(seconds: float) -> None:
+        desk.slept.append(seconds)
+        desk.time += timedelta(seconds=seconds)
+        rival.time = desk.time
+        rival.send()
+
+    desk.spending.sleep = snatched
+    with pytest.raises(OutOfBudget):
+        desk.send()
+
+    # Once for the first room, which the rival took; the next would have been too far away.
+    assert desk.slept == [0.75]
+    assert desk.sent == []
+
+
+def test_patience_ends_even_where_time_does_not_pass() -> None:
+    desk = Desk(Store(), limit=1)
+    desk.send()
+    with pytest.raises(OutOfBudget) as caught:
+        desk.send()
+    desk.time = caught.value.retry_at - timedelta(seconds=0.75)
+    desk.stands_still = True
+
+    with pytest.raises(OutOfBudget):
+        desk.send()
+
+    assert desk.slept == [0.75, 0.75]
 
 
 def test_a_request_that_fails_is_spent_all_the_same() -> None:

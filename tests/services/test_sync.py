@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -46,9 +47,10 @@ from shared.errors import (
 from shared.keeping import STORAGE_PAUSE
 from shared.ports import Etag
 from shared.slices import SLICE
+from shared.spending import Spending
 from shared.sync import STALE
 from tests.builders import NOW, PLACE, RESOURCE, a_document, a_page, a_record
-from tests.services.world import PROFILE, World
+from tests.services.world import PROFILE, Acme, World
 
 
 def records(count: int) -> list[Record]:
@@ -373,6 +375,30 @@ def test_fields_that_nobody_knows_are_kept_and_counted(caplog: pytest.LogCapture
     assert world.held() == {"r0", "r1"}
     [told] = [r for r in caplog.records if r.__dict__.get("event") == "records.unknown_fields"]
     assert told.__dict__["fields"] == ["mood: 2", "score.depth: 1"]
+
+
+@pytest.mark.parametrize(
+    ("lane", "renews"), [(Lane.NIGHTLY, Lane.NIGHTLY), (Lane.MANUAL, Lane.AUTH)]
+)
+def test_a_renewal_that_nobody_waits_for_takes_no_room_from_those_who_wait(
+    monkeypatch: pytest.MonkeyPatch, lane: Lane, renews: Lane
+) -> None:
+    world = connected(3)
+    world.work()
+    world.at(timedelta(hours=2))
+    lanes: list[Lane] = []
+    send = Spending.send
+
+    def spied(self: Spending, provider: Acme, lane: Lane, call: Callable[[], Page]) -> Page:
+        lanes.append(lane)
+        return send(self, provider, lane, call)
+
+    monkeypatch.setattr(Spending, "send", spied)
+    world.start(lane)
+    world.work()
+
+    assert world.acme.renewals == 1
+    assert lanes == [renews, lane]
 
 
 def test_nothing_new_writes_nothing() -> None:

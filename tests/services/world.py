@@ -209,8 +209,12 @@ class World:
             skew=lambda: timedelta(0),
             dice=lambda: self.roll,
             mint=lambda: f"minted-{next(numbers):036}",
+            sleep=self.sleep,
         )
         self.services: Services = wire(settings(days), [self.acme], self.ports)
+
+    def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
 
     def connect(self, user: str = USER, browser: str = BROWSER) -> None:
         """Go through consent, as the page and the browser would."""
