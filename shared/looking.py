@@ -223,7 +223,7 @@ class _Turn:
             verdict = looks.verdict(job, there=there, held=held, walking=looks.walking(head))
             believed = answer if verdict.believed else replace(answer, gone=())
             after = head
-            if answer.page.records or (verdict.believed and not there):
+            if answer.page.records or (verdict.believed and held):
                 said = looks.said(job)
                 after = walk.heard(head, job.record, answer.page, said=said, now=now)
             try:

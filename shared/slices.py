@@ -20,6 +20,7 @@ from shared.core.model import (
     Place,
     Progress,
     ProviderName,
+    RecordId,
     Secret,
     Span,
     Status,
@@ -167,6 +168,8 @@ class _Slice:
             self._tell("walk.restarted")
             return
         if isinstance(decision, Stop):
+            if isinstance(error, Unavailable) and self.head.window is None and self.head.checks:
+                self._give_up(self.head.checks[0], error)
             self._put(lambda head: _stopped(head, decision, now))
             self._tell("run.stopped")
             return
@@ -177,6 +180,12 @@ class _Slice:
         with suppress(StorageDown):
             self._put(lambda head: _waiting(head, decision, now))
         self._tell("job.deferred")
+
+    def _give_up(self, record: RecordId, error: Unavailable) -> None:
+        """Ask for ``record`` no more: it must not stand in the way of all others every night."""
+        alarm("record.given_up", ref=self.job.ref, resource=self.place.resource, reason=error.code)
+        now = self.slices.clock()
+        self._put(lambda head: walk.turn_check(head, record, Page(()), now=now))
 
     def _read_page(self) -> None:
         answer = self._ask(
@@ -193,13 +202,8 @@ class _Slice:
         self._keep(lambda head: walk.turn(head, answer.page, now=now), answer)
 
     def _read_document(self) -> None:
-        try:
-            answer = self._ask(
-                lambda access: self.provider.fetch(access, self.place.resource, None)
-            )
-        except NotThere:
-            # The member has no such document yet.
-            answer = Answer(Page(()), self.slices.clock())
+        # Where there is none, the member has no such document yet.
+        answer = self._ask(lambda access: self.provider.fetch(access, self.place.resource, None))
         self._identify(answer.page)
         now = self.slices.clock()
         self._keep(lambda head: walk.turn_document(head, now=now), answer)
@@ -207,21 +211,23 @@ class _Slice:
     def _check(self) -> None:
         """Ask for one record that was not listed where it should be, or that is not settled."""
         record = self.head.checks[0]
-        asked = self.slices.clock()
         try:
             answer = self._ask(
-                lambda access: self.provider.fetch_one(access, self.place.resource, record)
+                lambda access: self.provider.fetch_one(access, self.place.resource, record), record
             )
-        except NotThere:
-            answer = Answer(Page(()), asked, (Deletion(record, asked, "not_found"),))
         except Rejected:
             # It would be the same every night.
-            alarm("record.rejected", ref=self.job.ref, resource=self.place.resource)
-            answer = Answer(Page(()), asked)
-        now = self.slices.clock()
-        self._keep(lambda head: walk.turn_check(head, record, answer.page, now=now), answer)
+            alarm("record.given_up", ref=self.job.ref, resource=self.place.resource,
+                  reason=Rejected.code)  # fmt: skip
+            answer = Answer(Page(()), self.slices.clock())
+        self._identify(answer.page)
+        now, gone = self.slices.clock(), bool(answer.gone)
+        self._keep(
+            lambda head: walk.turn_check(head, record, answer.page, now=now, gone=gone), answer
+        )
 
-    def _ask(self, fetch: Callable[[Secret], Page]) -> Answer:
+    def _ask(self, fetch: Callable[[Secret], Page], record: RecordId | None = None) -> Answer:
+        """Ask, and note when; where there is no ``record`` of this id, that is the answer."""
         asked = self.slices.clock()
 
         def ask(access: Secret) -> Page:
@@ -230,15 +236,21 @@ class _Slice:
             self.requests += 1
             return fetch(access)
 
-        # A token first, then the reservation: a renewal takes its own.
-        page = self.slices.tokens.use(
-            self.job.ref,
-            lambda access: self.slices.spending.send(
-                self.provider, self.job.lane, lambda: ask(access)
-            ),
-            # The lane of renewals is kept free for members who wait.
-            self.job.lane if self.job.lane.bulk else Lane.AUTH,
-        )
+        try:
+            # A token first, then the reservation: a renewal takes its own.
+            page = self.slices.tokens.use(
+                self.job.ref,
+                lambda access: self.slices.spending.send(
+                    self.provider, self.job.lane, lambda: ask(access)
+                ),
+                # The lane of renewals is kept free for members who wait.
+                self.job.lane if self.job.lane.bulk else Lane.AUTH,
+            )
+        except NotThere:
+            if record is None and self.head.window is not None:
+                raise  # nobody's list is missing: the question was wrong
+            gone = () if record is None else (Deletion(record, asked, "not_found"),)
+            return Answer(Page(()), asked, gone)
         return Answer(page, asked)
 
     def _keep(self, change: Callable[[Head], Head], answer: Answer) -> None:

@@ -142,7 +142,10 @@ class Sync:
             self.records.head(Place(connection.provider, connection.user, resource.name)).value
             for resource in self.providers[connection.provider].resources
         ]
-        return all(head.progress in {Progress.FINISHED, Progress.NO_SCOPE} for head in heads)
+        done = {Progress.FINISHED, Progress.NO_SCOPE}
+        return all(
+            head.progress in done and head.window is None and not head.checks for head in heads
+        )
 
     def _under_way(self, connection: Connection) -> RunId | None:
         heads = [
@@ -173,7 +176,8 @@ class Sync:
                     event("run.revived", ref=job.ref, resource=job.resource, run=job.run)
                     self.queue.defer(job, timedelta(0))
                 return head.run
-            if head.run == run.id and head.progress is Progress.FINISHED:
+            over = head.run == run.id and head.progress is Progress.FINISHED
+            if over and walk.reach(head, run.goal) == head:
                 return run.id
             begun = _begun(head, resource, run, connection.grant.scopes)
             try:

@@ -20,7 +20,7 @@ from shared.core.model import (
     RunId,
     Span,
 )
-from shared.core.plan import extend, next_window
+from shared.core.plan import LOOKBACK, extend, next_window
 from shared.errors import CursorRefused, Unavailable
 
 #: The finest step that providers' times have, so that ``until`` still lists what was reached.
@@ -34,6 +34,9 @@ def begin(head: Head, *, run: RunId, lane: Lane, goal: Span, now: datetime) -> H
     records are here, and asking for them again would cost requests.  Its cursor is dropped,
     because the list under it has moved on.
     """
+    if head.goal is not None and head.progress is not Progress.FINISHED:
+        # What the run before was asked for, and did not get to.
+        goal = Span(min(goal.start, head.goal.start), goal.end)
     begun = replace(begin_document(head, run=run, lane=lane, now=now), goal=goal)
     if head.window is not None:
         return _resume(begun)
@@ -108,12 +111,20 @@ def doubtful(head: Head, page: Page, *, now: datetime) -> int:
     return len(recent.absent(recent.note(head, page.records, now=now)))
 
 
-def turn_check(head: Head, record: RecordId, page: Page, *, now: datetime) -> Head:
-    """Take in what asking for ``record`` by its id has brought: an empty page, or the record."""
+def turn_check(
+    head: Head, record: RecordId, page: Page, *, now: datetime, gone: bool = False
+) -> Head:
+    """Take in what asking for ``record`` by its id has brought: an empty page, or the record.
+
+    Where it is ``gone`` and nobody has told us when, that may have been while its window was
+    read, and has shifted the pages below it: the window is read again.
+    """
     noted = recent.note(_alive(head, now), page.records, now=now)
     known = noted if page.records else recent.forget(noted, record)
     rest = tuple(check for check in head.checks if check != record)
     after = replace(known, checks=rest)
+    if gone and head.window is None and head.walked is not None:
+        return _again(after, head.walked)
     if rest or head.window is not None or head.goal is None:
         return _rest(after)
     # The goal may have grown meanwhile.
@@ -136,7 +147,7 @@ def heard(head: Head, record: RecordId, page: Page, *, said: datetime, now: date
         return replace(known, again=known.again or _shifts(head, record))
     if known.walked is None or known.walked_at is None or known.walked_at < said:
         return known
-    return replace(_down(known, known.walked), walked=None, walked_at=None)
+    return _again(known, known.walked)
 
 
 def reach(head: Head, goal: Span) -> Head:
@@ -147,7 +158,13 @@ def reach(head: Head, goal: Span) -> Head:
 
 
 def same_place(head: Head, other: Head) -> bool:
-    """Say whether two heads stand at the same place of the same run."""
+    """Say whether ``head`` still stands where ``other`` does, in the same run.
+
+    A run that has no window left does not mind if one is opened again beside it.
+    """
+    if other.window is None:
+        head = replace(head, window=None, until=None, used=())
+        other = replace(other, until=None, used=())
     return _place(head) == _place(other)
 
 
@@ -203,12 +220,16 @@ def _alive(head: Head, now: datetime) -> Head:
 def _close(head: Head, window: Span, goal: Span, now: datetime) -> Head:
     """Count the window as held, and remember what has to be asked for by its id."""
     missing = recent.absent(head)
+    if not missing and head.walked != window:
+        # All that an earlier walk has seen is still there, as far as anybody looks back.
+        head = replace(head, walked=None, walked_at=None)
     if len(missing) > recent.ABSENT:
         missing = []
     checks = (*head.checks, *(record for record in missing if record not in head.checks))
     after = _open(replace(head, held=extend(head.held, window), checks=checks), goal)
     if after.window is None and head.lane is Lane.NIGHTLY:
-        late = recent.unsettled(head, before=window.start, now=now, but=checks)
+        before = window.start if window.end == goal.end else goal.end - LOOKBACK
+        late = recent.unsettled(head, before=before, now=now, but=checks)
         after = replace(after, checks=(*checks, *late))
     return _rest(after)
 
@@ -224,6 +245,11 @@ def _open(head: Head, goal: Span) -> Head:
     if window is None:
         return replace(head, window=None, until=None, cursor=None, used=(), reached=None)
     return _down(head, window)
+
+
+def _again(head: Head, window: Span) -> Head:
+    """Read a window again that counts as held already."""
+    return replace(_down(head, window), walked=None, walked_at=None)
 
 
 def _down(head: Head, window: Span) -> Head:

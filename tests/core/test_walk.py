@@ -56,7 +56,16 @@ def test_a_half_read_window_is_read_on_without_its_cursor() -> None:
     assert walk.question(head) == Question(Span(MARCH.start, day("03-10") + MS), None)
     assert head.window == MARCH
     assert head.used == ()
-    assert head.goal == span("03-05", "04-05")
+    assert head.goal == span("03-01", "04-05")
+
+
+def test_a_wish_that_a_failed_run_did_not_get_to_is_not_forgotten() -> None:
+    failed = Head(
+        progress=Progress.FAILED, goal=span("01-01", "03-30"), held=span("03-01", "03-30")
+    )
+
+    assert begin(failed).goal == span("01-01", "03-31")
+    assert begin(replace(failed, progress=Progress.FINISHED)).goal == MARCH
 
 
 def test_a_window_that_was_never_read_is_asked_for_whole() -> None:
@@ -563,3 +572,80 @@ def test_a_walk_reads_every_record_that_stays_whatever_is_deleted_meanwhile(seed
 
     assert {record.id for record in provider.records} <= seen
     assert head.held == MARCH
+
+
+# Deletions that nobody told of
+
+
+def test_a_deletion_that_shows_later_has_the_walk_before_it_read_again() -> None:
+    head = reading(
+        remembered("gone", "03-29"), walked=span("03-01", "03-30"), walked_at=day("03-30")
+    )
+    closed = walk.turn(head, a_page([]), now=NOW)
+    assert closed.checks == ("gone",)
+
+    again = walk.turn_check(closed, RecordId("gone"), a_page([]), now=NOW, gone=True)
+
+    assert (again.progress, again.window) == (Progress.RUNNING, span("03-01", "03-30"))
+    over = walk.turn(again, a_page([]), now=NOW)
+    assert (over.progress, over.held, over.walked) == (Progress.FINISHED, MARCH, None)
+
+
+def test_a_walk_after_which_nothing_was_missing_is_not_read_again() -> None:
+    head = reading(remembered("a", "03-29"), walked=span("01-01", "03-30"), walked_at=day("03-30"))
+
+    closed = walk.turn(head, a_page([a_record("a", start="03-29")]), now=NOW)
+
+    assert (closed.walked, closed.walked_at) == (None, None)
+
+
+def test_a_record_that_is_only_given_up_has_nothing_read_again() -> None:
+    head = reading(
+        held=MARCH,
+        window=None,
+        until=None,
+        checks=(RecordId("a"),),
+        walked=LATE,
+        walked_at=NOW,
+    )
+
+    after = walk.turn_check(head, RecordId("a"), a_page([]), now=NOW)
+
+    assert (after.progress, after.window, after.walked) == (Progress.FINISHED, None, LATE)
+
+
+def test_a_run_at_its_checks_does_not_mind_a_window_that_is_opened_beside_it() -> None:
+    before = reading(
+        held=MARCH, window=None, until=None, checks=(RecordId("a"),), walked=LATE, walked_at=NOW
+    )
+    told = walk.heard(before, RecordId("b"), a_page([]), said=NOW - MS, now=NOW)
+    assert told.window == LATE
+
+    assert walk.same_place(told, before)
+    assert not walk.same_place(replace(told, checks=()), before)
+    assert not walk.same_place(replace(told, run=RunId("another")), before)
+
+
+def test_a_night_whose_last_window_was_history_asks_for_late_scores_as_well() -> None:
+    late = remembered("late", "03-20", settled=False, listed=True)
+    head = reading(
+        late,
+        held=span("03-01", "03-31"),
+        window=span("01-01", "03-01"),
+        goal=span("01-01", "03-31"),
+    )
+
+    assert walk.turn(head, a_page([]), now=NOW).checks == ("late",)
+
+
+def test_a_record_that_was_moved_shifts_the_pages_like_one_that_was_deleted() -> None:
+    head = reading(remembered("a", "03-30", listed=True), cursor=Cursor("c1"), used=("x",))
+
+    moved = walk.heard(
+        head, RecordId("a"), a_page([a_record("a", start="03-28")]), said=NOW, now=NOW
+    )
+    stays = walk.heard(
+        head, RecordId("a"), a_page([a_record("a", start="03-30")]), said=NOW, now=NOW
+    )
+
+    assert (moved.again, stays.again) == (True, False)

@@ -249,7 +249,7 @@ def test_a_check_that_the_provider_refuses_is_given_up(caplog: pytest.LogCapture
     assert world.acme.looked == [(RESOURCE, gone.id)]
     assert (head(world).progress, head(world).checks) == (Progress.FINISHED, ())
     assert head(world).records == 8
-    assert "record.rejected" in caplog.text
+    assert "record.given_up" in caplog.text
 
 
 def test_a_check_waits_like_any_other_request() -> None:
@@ -362,6 +362,73 @@ def test_a_bell_that_somebody_else_overtakes_was_rung_all_the_same(
 
     assert [bell.seq for bell in world.queue.rung if bell.resource == RESOURCE] == [3]
     assert head(world).progress is Progress.FINISHED
+
+
+def test_a_record_that_cannot_be_asked_for_is_given_up_after_one_night() -> None:
+    world = connected(8)
+    world.work()
+    world.at(timedelta(hours=1))
+    gone = world.acme.records.pop(2)
+    world.acme.script = [world.acme.truly, *[Unavailable("made up")] * backoff.MAX_ATTEMPTS]
+
+    world.start(Lane.NIGHTLY)
+    world.work()
+    assert (head(world).progress, head(world).checks) == (Progress.FAILED, ())
+    world.at(timedelta(days=1))
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    assert head(world).progress is Progress.FINISHED
+    assert len(world.acme.looked) == backoff.MAX_ATTEMPTS
+    assert gone.id in world.records.current(PLACE)
+
+
+def test_a_wish_also_reaches_what_the_run_has_finished_already() -> None:
+    world = connected(60)
+    job = world.chunk()
+    world.services.run(job)
+    world.acme.records += [a_record("old", start=NOW - timedelta(days=300))]
+    stored = world.records.head(world.place(PROFILE))
+    world.records.put_head(
+        world.place(PROFILE),
+        replace(stored.value, progress=Progress.RUNNING, run=job.run),
+        stored.etag,
+    )
+
+    run = world.services.sync.start(
+        world.connection(), Lane.BACKFILL, since=NOW - timedelta(days=400)
+    )
+    world.work()
+
+    assert run == job.run
+    assert "old" in world.held()
+
+
+def test_a_tombstone_says_when_its_question_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = connected(8)
+    world.work()
+    world.at(timedelta(hours=2))
+    gone = world.acme.records.pop(2)
+    fetch = world.acme.fetch_one
+
+    def later(access: Secret, resource: ResourceName, record: RecordId) -> Page:
+        assert world.time == left[-1]
+        return fetch(access, resource, record)
+
+    left: list[datetime] = []
+    send = Spending.send
+
+    def slow(self: Spending, provider: Acme, lane: Lane, call: Callable[[], Page]) -> Page:
+        left.append(world.at(timedelta(seconds=10)))
+        return send(self, provider, lane, call)
+
+    monkeypatch.setattr(world.acme, "fetch_one", later)
+    monkeypatch.setattr(Spending, "send", slow)
+    world.start(Lane.NIGHTLY)
+    world.work()
+
+    grave = world.records.current(PLACE)[gone.id].content
+    assert grave == Deletion(gone.id, left[-1], "not_found")
 
 
 def test_fields_that_nobody_knows_are_kept_and_counted(caplog: pytest.LogCaptureFixture) -> None:
