@@ -266,7 +266,7 @@ def _record(value: Any, body: str, hashed: str, facts: Facts) -> Record:
         updated_at=_time(value, "updated_at"),
         start=_time(value, facts.start_field),
         day=_day(value, facts),
-        account=_account(value),
+        account=_owner(value),
         alias=_name(value, facts.alias_field) if facts.alias_field else None,
         body=body,
         digest=hashed,
@@ -277,8 +277,18 @@ def _record(value: Any, body: str, hashed: str, facts: Facts) -> Record:
 
 def _settled(value: Mapping[str, Any], facts: Facts) -> bool:
     """Say whether a record is over and scored, or never will be scored."""
-    over = facts.end_field is None or value.get(facts.end_field) is not None
-    return over and value.get("score_state") != "PENDING_SCORE"
+    state = value.get("score_state")
+    if not isinstance(state, str):
+        raise _Unreadable("score_state")
+    if state == "PENDING_SCORE":
+        return False
+    end = facts.end_field
+    if end is None:
+        return True
+    if value.get(end) is None:
+        return False
+    _time(value, end)
+    return True
 
 
 def _kin(value: Mapping[str, Any], facts: Facts) -> tuple[tuple[ResourceName, RecordId], ...]:
@@ -307,6 +317,14 @@ def _account(value: Mapping[str, Any]) -> AccountId | None:
     if isinstance(account, bool) or not isinstance(account, int):
         return None
     return AccountId(str(account))
+
+
+def _owner(value: Mapping[str, Any]) -> AccountId:
+    """Return whose a record is: without it, anybody's could be kept for anybody."""
+    account = _account(value)
+    if account is None:
+        raise _Unreadable("user_id")
+    return account
 
 
 def _time(value: Mapping[str, Any], field: str) -> datetime:
