@@ -254,7 +254,14 @@ def wire(settings: Settings, providers: Iterable[Provider], ports: Ports) -> Ser
         on_connected=sync.start,
         on_document=sync.adopt,
     )
-    poison = Poison(ports.poison, ports.connections, ports.records, ports.queue, ports.clock)
+    poison = Poison(
+        ports.poison,
+        ports.connections,
+        ports.departures,
+        ports.records,
+        ports.queue,
+        ports.clock,
+    )
     departures = Departures(
         known,
         ports.connections,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -276,7 +277,7 @@ class Connections:
         for _ in range(TRIES):
             found = self.connections.find(pending.user, pending.provider)
             held = found.value if found else None
-            if held and _outlived(held, pending):
+            if (held and _outlived(held, pending)) or self._forgotten(pending):
                 return None
             self._admit(pending, held, account)
             connection = Connection(
@@ -291,12 +292,28 @@ class Connections:
                 former=held.former if held else (),
             )
             try:
-                self.connections.put(connection, found.etag if found else None)
+                etag = self.connections.put(connection, found.etag if found else None)
             except LostRace:
                 continue
+            if found is None and self._forgotten(pending):
+                # Erased as a whole since the first look, down to the row that we would have
+                # lost to.  Whoever has written over ours meanwhile has seen it, and decides.
+                with suppress(LostRace):
+                    self.connections.drop(connection, etag)
+                return None
             self._welcome(connection, profile)
             return connection
         raise LostRace("the connection changes too often")
+
+    def _forgotten(self, pending: Pending) -> bool:
+        """Say whether a grant waits no more: it was finished, or its member has left.
+
+        Who lets a member go forgets the grants that wait before they write what stands in the
+        connection's place.  So where this says no after the row was read, a departure that
+        comes later makes our write lose.  Where there was no row, an erasure may have come and
+        gone, row and all; then this says yes once ours is written.
+        """
+        return self.connections.pending(pending.ref, pending.grant.id) is None
 
     def _profile(self, pending: Pending) -> Page:
         """Ask whose grant this is; an empty page where the provider does not tell."""

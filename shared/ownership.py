@@ -12,6 +12,8 @@ from shared.log import alarm
 from shared.ports import Clock, ConnectionStore
 
 TRIES = 4
+#: Whoever was faster is done by then.
+PAUSE = timedelta(seconds=1)
 
 
 def confirm(
@@ -24,7 +26,8 @@ def confirm(
 
     Parks it and raises ``GrantDead`` when the records are another account's than the one that
     it was made for, or when their account is somebody else's.  Raises ``Busy`` when the row
-    changes too often to write to, or was connected anew since ``connection`` was read.
+    or the claim changes too often to write to, or when the row was connected anew since
+    ``connection`` was read.
     """
     named = set(accounts)
     if not named or connection.account in named:
@@ -33,8 +36,13 @@ def confirm(
     if connection.account is not None:
         return _note(connections, connection, clock, parked="different_account")
     account = min(named)
-    owner = connections.claim_account(connection.provider, account, connection.user, now=clock())
-    if owner != connection.user:
+    provider, user = connection.provider, connection.user
+    try:
+        owner = connections.claim_account(provider, account, user, now=clock())
+    except LostRace as error:
+        # Not about a head: a run that took it for a lost one would drop its message.
+        raise Busy(clock() + PAUSE) from error
+    if owner != user:
         return _note(connections, connection, clock, parked="account_in_use")
     return _note(connections, connection, clock, account=account)
 
@@ -68,4 +76,4 @@ def _note(
             return known
         alarm("connection.parked", ref=known.ref, provider=known.provider, reason=parked)
         raise GrantDead("these records are another account's")
-    raise Busy(clock() + timedelta(seconds=1))
+    raise Busy(clock() + PAUSE)

@@ -10,12 +10,23 @@ from datetime import timedelta
 
 from shared.core import walk
 from shared.core.codec import decode
-from shared.core.model import ACTIVE, ChunkJob, Head, Job, Place, Progress, Ref
+from shared.core.model import (
+    ACTIVE,
+    ChunkJob,
+    FinishJob,
+    Head,
+    Job,
+    LeaveJob,
+    Place,
+    Progress,
+    Ref,
+)
 from shared.errors import LostRace, StorageDown, UnknownMessage, UnreadableMessage
 from shared.log import alarm, event
 from shared.ports import (
     Clock,
     ConnectionStore,
+    DepartureStore,
     Etag,
     JobQueue,
     Poisoned,
@@ -41,6 +52,7 @@ class Poison:
 
     store: PoisonStore
     connections: ConnectionStore
+    departures: DepartureStore
     records: RecordStore
     queue: JobQueue
     clock: Clock
@@ -123,7 +135,13 @@ class Poison:
         # count an arrival twice and cost a re-deferral, and can neither lose the message nor
         # defer it without end.  What fails is put back, as a message of its own.
         job = _read(body)
-        kept = self._keep(body, queue, job)
+        kept, etag = self._keep(body, queue, job)
+        # After the row: whoever leaves from here on is erased with it.
+        if job is not None and self._orphaned(job):
+            self.store.drop(kept.key, etag)
+            self.store.forget(kept.key)
+            event("poison.orphaned", queue=queue, error=kept.error, ref=job.ref)
+            return
         alarm(
             "poison.received",
             queue=queue,
@@ -136,7 +154,7 @@ class Poison:
         elif isinstance(job, ChunkJob):
             self._mark(job)
 
-    def _keep(self, body: bytes, queue: str, job: Job | None) -> Poisoned:
+    def _keep(self, body: bytes, queue: str, job: Job | None) -> tuple[Poisoned, Etag]:
         key, now = fingerprint(body), self.clock()
         noted = self.store.noted(key)
         for _ in range(TRIES):
@@ -154,11 +172,26 @@ class Poison:
                 stuck=not again,
             )
             try:
-                self.store.save(after, stored.etag if stored else None)
+                etag = self.store.save(after, stored.etag if stored else None)
             except LostRace:
                 continue  # a copy of it: the host makes two where it dies between copy and delete
-            return after
+            return after, etag
         raise LostRace("this message arrives too often")
+
+    def _orphaned(self, job: Job) -> bool:
+        """Say whether a message's ref leads nowhere: it can do nothing, nor be erased later."""
+        try:
+            if isinstance(job, LeaveJob):
+                return self.departures.find(job.ref) is None
+            if self.connections.by_ref(job.ref) is not None:
+                return False
+            waits = isinstance(job, FinishJob) and self.connections.pending(job.ref, job.grant)
+        except StorageDown:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is kept, and would only fail again
+            alarm("poison.unmatched", error=type(error).__name__)
+            return False
+        return not waits
 
     def _put_back(self, body: bytes, queue: str, error: str) -> None:
         try:

@@ -74,9 +74,11 @@ class Sync:
         """Start a run of every resource, or join the one that is under way; return its name.
 
         ``own`` names the run where the same call may come again after a crash: then what that
-        run has begun and may have lost its message gets another one.  ``since`` reaches further
-        back than usual, also where a run is under way.  Raises ``NotConnected`` when there is
-        nothing to fetch with.
+        run has begun and may have lost its message gets another one.  In the manual lane it
+        says that the connection was just made; then whatever is under way gets one.
+
+        ``since`` reaches further back than usual, also where a run is under way.  Raises
+        ``NotConnected`` when there is nothing to fetch with.
         """
         if connection.status is not Status.CONNECTED:
             raise NotConnected("Connect again first: the access to this account has ended.")
@@ -170,7 +172,7 @@ class Sync:
                     except LostRace:
                         continue
                 job = replace(job, run=head.run, lane=head.lane or run.lane)
-                if head.run == mine or self._lifeless(head, run.at):
+                if head.run == mine or run.connects or self._lifeless(head, run.at):
                     # A message too many is read and dropped; a missing one would leave the run
                     # standing.
                     event("run.revived", ref=job.ref, resource=job.resource, run=job.run)
@@ -210,6 +212,14 @@ class _Run:
     at: datetime
     #: Set where the caller may be repeating itself.
     own: RunId | None
+
+    @property
+    def connects(self) -> bool:
+        """Say whether a connection was just made, so that its ref may be a new one.
+
+        A run that was under way may then have no message but one under the old ref.
+        """
+        return self.own is not None and self.lane is Lane.MANUAL
 
 
 def _begun(head: Head, resource: Resource, run: _Run, scopes: frozenset[str]) -> Head:

@@ -15,8 +15,9 @@ from shared.provider import Provider
 
 #: Bytes; what providers tell has a few hundred.
 LARGEST = 64 * 1024
-#: How long we remember which connection an account has: events come in bursts.
-REMEMBERED = timedelta(minutes=1)
+#: How long we remember which connection an account has.  The events of one night come within
+#: seconds; whoever disconnects and connects again takes longer, and has another ref.
+REMEMBERED = timedelta(seconds=5)
 #: Accounts that are remembered at once.
 MOST = 10_000
 
@@ -60,7 +61,7 @@ class Webhooks:
     def _ref(self, provider: ProviderName, account: AccountId) -> Ref | None:
         """Return the ref of the account's connection, or None where there is none to use.
 
-        One that is a minute out of date does no harm: a ref that is gone leads nowhere, and a
+        One that is seconds out of date does no harm: a ref that is gone leads nowhere, and a
         connection that has ended since is not looked at.
         """
         now = self.clock()

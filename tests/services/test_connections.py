@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,10 +14,14 @@ from shared.connections import FINISH_AFTER, STATE_LIFE, TICKET_LIFE
 from shared.core import backoff
 from shared.core.model import (
     AccountId,
+    ChunkJob,
     FinishJob,
     Lane,
+    LookJob,
     Page,
+    Progress,
     ProviderName,
+    RecordId,
     Status,
     UserId,
 )
@@ -24,6 +29,7 @@ from shared.errors import (
     AccountDeactivated,
     ConnectRefused,
     GrantDead,
+    LostRace,
     NotThere,
     ProviderError,
     RateLimited,
@@ -33,7 +39,7 @@ from shared.errors import (
     TokenRejected,
     Unavailable,
 )
-from tests.builders import ACCOUNT, NOW, PROVIDER, USER, a_document, a_record
+from tests.builders import ACCOUNT, NOW, PROVIDER, RESOURCE, USER, a_document, a_record
 from tests.services.world import BROWSER, PROFILE, World
 
 OTHER = "o" * 43
@@ -576,6 +582,74 @@ def test_a_claim_on_an_account_that_led_nowhere_can_be_taken_over() -> None:
     world.connect()
 
     assert world.connection().status is Status.CONNECTED
+
+
+# What a record tells of its account, while somebody else claims it
+
+
+def nameless(world: World) -> None:
+    """Connect without a profile, so that the first record tells whose account it is."""
+    world.acme.records = [a_record("a", start=NOW - timedelta(days=1))]
+    world.acme.document = NotThere("404")
+    world.connect()
+    world.acme.document = a_document()
+    assert world.connection().account is None
+
+
+def contended(world: World, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    claim, losses = world.connections.claim_account, [LostRace("made up")] * times
+
+    def lose(*given: Any, **more: Any) -> UserId:
+        if losses:
+            raise losses.pop()
+        return claim(*given, **more)
+
+    monkeypatch.setattr(world.connections, "claim_account", lose)
+
+
+def test_a_contended_claim_costs_a_run_a_second_and_not_its_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    nameless(world)
+    contended(world, monkeypatch, 1)
+    job = world.chunk()
+    world.queue.take()
+
+    world.services.run(job)
+
+    ((again, delay),) = world.queue.deferred
+    assert isinstance(again, ChunkJob)
+    assert timedelta(0) < delay <= timedelta(seconds=5)
+    world.work()
+    assert world.held() == {"a"}
+    assert world.connection().account == ACCOUNT
+    assert world.records.head(world.place()).value.progress is Progress.FINISHED
+
+
+def test_a_contended_claim_costs_a_look_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    nameless(world)
+    world.queue.take()
+    contended(world, monkeypatch, 1)
+    look = LookJob(
+        world.connection().ref,
+        RESOURCE,
+        RecordId("a"),
+        alias=False,
+        gone=False,
+        at=world.time,
+        key="k",
+    )
+
+    world.services.run(look)
+
+    ((again, delay),) = world.queue.deferred
+    assert isinstance(again, LookJob)
+    assert timedelta(0) < delay <= timedelta(seconds=5)
+    world.work()
+    assert world.held() == {"a"}
+    assert world.connection().account == ACCOUNT
 
 
 def _die(*_: object) -> None:

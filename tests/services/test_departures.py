@@ -251,6 +251,33 @@ def test_who_comes_back_in_the_middle_of_a_run_gets_a_new_one(world: World) -> N
     assert world.acme.revocations == 1
 
 
+@pytest.mark.parametrize("trouble", [StorageDown("503"), KeyboardInterrupt()], ids=repr)
+def test_who_comes_back_before_a_run_was_ended_does_not_wait_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, trouble: BaseException
+) -> None:
+    world.at(timedelta(days=1))
+    world.start()
+
+    def fail(*_: object) -> None:
+        raise trouble
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(world.connections, "drop_ref", fail)
+        disconnect(world)
+    world.at(timedelta(seconds=5))
+    began = world.time
+
+    world.connect()
+    while chunks := [entry for entry in world.queue.deferred if isinstance(entry[0], ChunkJob)]:
+        world.queue.deferred.remove(chunks[0])
+        world.services.run(chunks[0][0])
+
+    assert world.time - began < MINUTE
+    assert world.records.head(world.place()).value.progress is Progress.FINISHED
+    world.work()
+    assert world.connection().status is Status.CONNECTED
+
+
 def test_another_account_on_top_of_the_records_is_refused(world: World) -> None:
     disconnect(world)
     world.acme.document = a_document(account=AccountId("777"))
@@ -785,6 +812,76 @@ def test_a_job_that_finishes_a_connection_finds_its_member_being_erased(
 
     assert not world.connections.any_pending(USER, PROVIDER)
     assert status(world) == "erasing"
+
+
+def unfinished() -> tuple[World, FinishJob]:
+    """Return a member whose grant waits for the profile, and the job that will ask for it."""
+    world = World()
+    world.acme.document = Unavailable("500")
+    world.connect()
+    ((job, _),) = world.queue.take()
+    assert isinstance(job, FinishJob)
+    world.acme.document = a_document()
+    world.at(MINUTE)
+    return world, job
+
+
+@pytest.mark.parametrize("when", ["fetch", "claim_account", "pending", "put"])
+@pytest.mark.parametrize("leave", [disconnect, erase])
+def test_who_leaves_while_their_connection_is_finished_stays_away(
+    leave: Callable[[World], object], when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, job = unfinished()
+    owner = world.acme if when == "fetch" else world.connections
+    method = getattr(owner, when)
+    # The job looks for the grant once before it asks, and once before it writes.
+    looks = iter([False]) if when == "pending" else iter([])
+
+    def leave_first(*given: object, **more: object) -> object:
+        if next(looks, True):
+            monkeypatch.undo()
+            leave(world)
+        return method(*given, **more)
+
+    monkeypatch.setattr(owner, when, leave_first)
+
+    world.services.run(job)
+
+    assert status(world) == ("none" if leave is erase else "disconnected")
+    assert list(world.connections.everyone()) == []
+    assert ChunkJob not in {type(job) for job, _ in world.queue.deferred}
+    assert world.records.head(world.place()).etag is None
+    world.work()
+    assert world.acme.access == "revoked"
+    assert world.departures._rows.rows == {}
+    if leave is erase:
+        assert leavings(world) == []
+        assert len(world.departures.receipts) == 1
+
+
+@pytest.mark.parametrize("leave", [disconnect, erase])
+def test_who_leaves_once_the_row_is_written_ends_as_they_asked(
+    leave: Callable[[World], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, job = unfinished()
+    put = world.connections.put
+
+    def leave_after(*given: object) -> object:
+        monkeypatch.undo()
+        etag = put(*given)  # type: ignore[arg-type]
+        leave(world)
+        return etag
+
+    monkeypatch.setattr(world.connections, "put", leave_after)
+
+    world.services.run(job)
+    world.work()
+
+    assert status(world) == ("none" if leave is erase else "disconnected")
+    assert list(world.connections.everyone()) == []
+    assert world.acme.access == "revoked"
+    if leave is erase:
+        assert leavings(world) == []
 
 
 def test_storage_that_fails_before_the_intent_is_written_is_told(world: World) -> None:

@@ -14,17 +14,23 @@ from hypothesis import strategies as st
 from shared.core.codec import decode, encode
 from shared.core.model import (
     Cursor,
+    Departure,
     FinishJob,
     GrantId,
     Head,
     Job,
+    LeaveJob,
     LookJob,
+    Pending,
     Place,
     Progress,
     RecordId,
     Ref,
     RunId,
+    Secret,
     StartJob,
+    Todo,
+    UserId,
 )
 from shared.errors import (
     AppError,
@@ -34,8 +40,8 @@ from shared.errors import (
     UnreadableMessage,
 )
 from shared.poison import KILLED, PAUSE, REASON, REDEFERRALS, Poison, fingerprint
-from shared.ports import Etag, Poisoned
-from tests.builders import JOB, NOW, REF, RESOURCE, a_connection, a_head
+from shared.ports import Etag, Poisoned, SealPlace
+from tests.builders import JOB, NOW, PROVIDER, REF, RESOURCE, USER, a_connection, a_head
 from tests.services.world import World
 
 NOBODYS = b"\xff no JSON, but a canary"
@@ -263,8 +269,8 @@ def test_a_record_that_is_written_meanwhile_carries_no_run_on(
 
 @pytest.mark.parametrize(
     "job",
-    [FinishJob(REF, GrantId("grant-1")), StartJob(REF, NOW), replace(JOB, ref=Ref("gone"))],
-    ids=["finish", "start", "a connection that is gone"],
+    [FinishJob(REF, GrantId("grant-1")), StartJob(REF, NOW)],
+    ids=kind,
 )
 def test_other_jobs_end_nothing(world: World, job: Job) -> None:
     body = encode(job).encode()
@@ -382,6 +388,93 @@ def test_a_message_that_came_through_is_counted_from_nothing_a_while_later(world
     assert (kept(world).count, kept(world).redeferred) == (1, 1)
 
 
+# Members who have left
+
+ORPHANS: list[Job] = [
+    replace(JOB, ref=Ref("gone")),
+    replace(LOOK, ref=Ref("gone")),
+    StartJob(Ref("gone"), NOW),
+    FinishJob(Ref("gone"), GrantId("grant-1")),
+    LeaveJob(Ref("gone")),
+]
+
+
+@pytest.mark.parametrize("job", ORPHANS, ids=kind)
+@pytest.mark.parametrize("failed", [True, False], ids=["failed", "killed"])
+def test_a_message_whose_ref_leads_nowhere_is_not_kept(
+    world: World, job: Job, failed: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    body = encode(job).encode()
+    if failed:
+        fail(world, body, KeyError())
+
+    poison(world).receive(body, "sync-now")
+
+    assert poison(world).list() == []
+    assert world.poison.noted(fingerprint(body)) is None
+    assert (world.queue.deferred, world.queue.returned) == ([], [])
+    assert "poison.orphaned" in caplog.text
+
+
+def test_a_message_of_a_grant_that_waits_is_kept(world: World) -> None:
+    pending = Pending(UserId("eve"), PROVIDER, Ref("waits"), a_connection().grant)
+    world.connections.put_pending(pending)
+    body = encode(FinishJob(pending.ref, pending.grant.id)).encode()
+    fail(world, body, KeyError())
+
+    poison(world).receive(body, "sync-now")
+
+    assert kept(world).body == body
+
+
+def test_a_message_of_a_departure_is_kept(world: World) -> None:
+    name = Ref("leaves")
+    user = world.cipher.seal(Secret(USER), SealPlace(USER, PROVIDER, "user"))
+    departure = Departure(
+        ref=name, provider=PROVIDER, user=user, account=None, grant=None, at=NOW, todo=Todo.ERASE
+    )
+    world.departures.save(departure, None)
+    body = encode(LeaveJob(name)).encode()
+    fail(world, body, KeyError())
+
+    poison(world).receive(body, "sync-now")
+
+    assert kept(world).body == body
+
+
+def test_who_is_erased_while_their_message_is_kept_leaves_none_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(world, BODY, KeyError())
+    save = world.poison.save
+
+    def erased_first(poisoned: Poisoned, etag: Etag | None) -> Etag:
+        monkeypatch.undo()
+        assert world.services.departures.erase(USER, PROVIDER) is not None
+        return save(poisoned, etag)
+
+    monkeypatch.setattr(world.poison, "save", erased_first)
+
+    poison(world).receive(BODY, "sync-now")
+
+    assert poison(world).list() == []
+
+
+def test_what_cannot_be_matched_is_kept_and_does_not_go_round_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = encode(LeaveJob(Ref("odd"))).encode()
+    fail(world, body, KeyError())
+    monkeypatch.setattr(world.departures, "find", raising(ValueError("made up")))
+
+    poison(world).receive(body, "sync-now")
+
+    assert kept(world).body == body
+    assert world.queue.returned == []
+    assert "poison.unmatched" in caplog.text
+
+
 # The log
 
 
@@ -423,7 +516,8 @@ def raising(error: Exception) -> Callable[..., Any]:
 
 PORTS = {
     "store": ("noted", "find", "save"),
-    "connections": ("by_ref",),
+    "connections": ("by_ref", "pending"),
+    "departures": ("find",),
     "records": ("head", "put_head"),
     "queue": ("defer", "put_back"),
     "clock": ("__call__",),

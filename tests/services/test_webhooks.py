@@ -153,6 +153,23 @@ def test_of_a_burst_the_first_one_finds_out_whose_it_is(
     assert len(told.looks()) == 6
 
 
+def test_who_has_connected_again_is_soon_heard_under_the_new_ref(told: Told) -> None:
+    told.tell(WORKOUT, "w-0")
+    old = told.connection().ref
+    told.services.departures.disconnect(USER, PROVIDER)
+    told.connect()
+    told.queue.take()
+
+    told.time += timedelta(seconds=5)
+    told.nights.change(WORKOUT, "w-0")
+    told.tell(WORKOUT, "w-0")
+
+    assert [job.ref for job in told.looks()] == [told.connection().ref]
+    assert told.connection().ref != old
+    told.work()
+    assert told.alive()[WORKOUT] == told.true()[WORKOUT]
+
+
 def test_no_more_accounts_are_remembered_than_there_is_room_for(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
