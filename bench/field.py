@@ -98,11 +98,13 @@ def a_field(
     haste: Mapping[str, str] | None = None,
     lease: float = LEASE_SECONDS,
     clock: Callable[[], datetime] | None = None,
+    variables: Sequence[Mapping[str, str]] | None = None,
     **options: Any,
 ) -> Iterator[Plant]:
     """Start storage, a WHOOP with ``options``, and hosts that are warm.
 
-    Without ``haste`` the app waits as long as it does in earnest.
+    Without ``haste`` the app waits as long as it does in earnest.  ``variables`` are what each
+    host finds in its environment besides.
     """
     more: dict[str, Any] = options if clock is None else {"clock": clock, **options}
     with (
@@ -110,7 +112,7 @@ def a_field(
         ending_on_signals(),
         a_plant(folder, settings=settings, haste=haste or {}, lease=lease, **more) as plant,
     ):
-        plant.start(*[{}] * hosts)
+        plant.start(*(variables or [{}] * hosts))
         warm(plant)
         yield plant
 

@@ -73,6 +73,13 @@ def read_local_settings(path: Path) -> LocalSettings:
     return LocalSettings(values, cors)
 
 
+def is_disabled(function: str, env: Mapping[str, str]) -> bool:
+    """Say whether a setting keeps ``function`` from being set off."""
+    # https://learn.microsoft.com/azure/azure-functions/disable-function
+    names = (f"AzureWebJobs.{function}.Disabled", f"AzureWebJobs__{function}__Disabled")
+    return any(env.get(name, "").lower() in {"true", "1"} for name in names)
+
+
 def parse_span(text: str) -> timedelta:
     """Read a .NET time span: ``[days.]hours:minutes:seconds``."""
     found = re.fullmatch(r"(?:(\d+)\.)?(\d{1,2}):(\d{1,2}):(\d{1,2}(?:\.\d{1,7})?)", text)

@@ -50,6 +50,8 @@ class Host:
         self._settings = settings
         self._undo = ExitStack()
         self._functions: dict[str, Function] = {}
+        #: The others run by hand only.
+        self._enabled: list[Function] = []
         self._invoker: Invoker | None = None
         self._server: Server | None = None
         self._listeners: list[Listener] = []
@@ -117,6 +119,11 @@ class Host:
         module = undo.enter_context(indexing.imported(self._app_dir))
         functions = indexing.index(module, os.environ, route_prefix=host_json.route_prefix)
         self._functions = {function.name: function for function in functions}
+        self._enabled = [
+            function
+            for function in functions
+            if not configuration.is_disabled(function.name, os.environ)
+        ]
 
         self._invoker = Invoker(self._app_dir, threads)
         undo.callback(self._invoker.close, 0)
@@ -132,14 +139,14 @@ class Host:
     def _web(self, invoker: Invoker, cors: Cors) -> Web:
         entries = [
             Entry(function.trigger.route, function.trigger.methods, function)
-            for function in self._functions.values()
+            for function in self._enabled
             if isinstance(function.trigger, HttpTrigger)
         ]
         admin = Admin(self._functions, self._set_off)
         return Web(entries, invoker, admin, cors, os.environ.get("HOST_MASTER_KEY"))
 
     def _listen(self, invoker: Invoker, host_json: HostJson) -> None:
-        for function in self._functions.values():
+        for function in self._enabled:
             match function.trigger:
                 case QueueTrigger() as trigger:
                     self._listeners.append(

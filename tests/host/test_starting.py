@@ -202,6 +202,16 @@ def test_a_setting_may_override_host_json(run: Run, write_app: WriteApp) -> None
     assert requests.get(f"{url}/v1/hello", timeout=5).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["AzureWebJobs.hello.Disabled", "AzureWebJobs__hello__Disabled"])
+@pytest.mark.parametrize(("said", "status"), [("true", 404), ("1", 404), ("false", 200)])
+def test_a_setting_may_disable_a_function(
+    run: Run, write_app: WriteApp, name: str, said: str, status: int
+) -> None:
+    url = run(write_app(HELLO), {name: said}).url
+
+    assert requests.get(f"{url}/hello", timeout=5).status_code == status
+
+
 def test_a_taken_port_is_said_to_be_taken(run: Run, write_app: WriteApp) -> None:
     folder = write_app(HELLO)
     port = int(run(folder).url.rpartition(":")[2])
