@@ -936,7 +936,7 @@ def quiet() -> Iterator[None]:
 
 
 NORMAL = settings(
-    max_examples=800,
+    max_examples=400,
     deadline=None,
     derandomize=True,
     database=None,
@@ -952,7 +952,7 @@ def test_whatever_goes_wrong_everything_is_there_in_the_end(plan: Plan) -> None:
 
 
 @pytest.mark.long
-@settings(NORMAL, max_examples=3000)
+@settings(NORMAL, max_examples=1200)
 @given(plans(steps=80, faults=60))
 def test_whatever_goes_wrong_everything_is_there_in_the_end_deeply(plan: Plan) -> None:
     holds(plan)

@@ -1084,7 +1084,7 @@ def test_any_order_and_any_repetition_end_in_the_same_rows(
 
 
 @pytest.mark.long
-@settings(NORMAL, max_examples=4_000)
+@settings(NORMAL, max_examples=1_500)
 @given(st.lists(STEPS, min_size=30, max_size=150), st.booleans())
 def test_any_order_and_any_repetition_end_in_the_same_rows_deeply(
     steps: list[Step],
