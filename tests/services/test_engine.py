@@ -952,7 +952,7 @@ def test_whatever_goes_wrong_everything_is_there_in_the_end(plan: Plan) -> None:
 
 
 @pytest.mark.long
-@settings(NORMAL, max_examples=1200)
+@settings(NORMAL, max_examples=500)
 @given(plans(steps=80, faults=60))
 def test_whatever_goes_wrong_everything_is_there_in_the_end_deeply(plan: Plan) -> None:
     holds(plan)
