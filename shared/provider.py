@@ -129,7 +129,10 @@ class Provider(Protocol):
         ...
 
     def fetch(self, access: Secret, resource: ResourceName, question: Question | None) -> Page:
-        """Ask for one page of a collection, or for a document when ``question`` is None."""
+        """Ask for one page of a collection, or for a document when ``question`` is None.
+
+        ``CursorRefused`` only where the question has a cursor.
+        """
         ...
 
     def fetch_one(self, access: Secret, resource: ResourceName, record: RecordId) -> Page:

@@ -220,7 +220,8 @@ class Provider:
 
     def fetch(self, access: Secret, resource: ResourceName, question: Question | None) -> Page:
         self._arrive()
-        self._engine.before_answer("fetch")
+        asks_on = question is not None and question.cursor is not None
+        self._engine.before_answer("fetch", asks_on=asks_on)
         consent = next((c for c in self.consents if c.access == access.reveal()), None)
         if consent is None or not consent.alive or consent.expires_at <= self._engine.time:
             if consent is not None:
@@ -421,7 +422,9 @@ class Engine:
         self._watch_store(name)
         return answer
 
-    def before_answer(self, name: str, consent: Consent | None = None) -> None:
+    def before_answer(
+        self, name: str, consent: Consent | None = None, *, asks_on: bool = False
+    ) -> None:
         """Let the provider fail before it does what it is asked for."""
         kind, choice = self._next(name)
         match kind:
@@ -430,7 +433,7 @@ class Engine:
             case "down" | "unsealable" | "lost_answer":
                 raise Unavailable("made up")
             case "error":
-                raise self._error(name, choice, consent)
+                raise self._error(name, choice, consent, asks_on=asks_on)
             case "refuse":
                 self.refuse = name == "fetch"
 
@@ -485,12 +488,14 @@ class Engine:
                 self._lose_pairs()
         raise StorageDown("made up")
 
-    def _error(self, name: str, choice: int, consent: Consent | None) -> ProviderError:
+    def _error(
+        self, name: str, choice: int, consent: Consent | None, *, asks_on: bool
+    ) -> ProviderError:
         if name == "fetch":
             return [
                 RateLimited(self.time + timedelta(seconds=choice % 100)),
                 Unavailable("made up"),
-                CursorRefused("made up"),
+                CursorRefused("made up") if asks_on else Unavailable("made up"),
                 ScopeMissing("made up"),
                 AccountDeactivated("made up"),
                 NotThere("made up"),
@@ -510,7 +515,11 @@ class Engine:
         if self._depth >= DEPTH:
             return
         was = self._still
-        self._still = self._still or still
+        # Calls to a token endpoint and to storage end within the claim that they are made under.
+        on_its_way = any(
+            consent.unstored and not consent.lost for consent in self.provider.consents
+        )
+        self._still = self._still or still or on_its_way
         try:
             if choice % 3 == 0 and self._in_hand:
                 # The same message comes to another worker at the same time.
@@ -952,7 +961,7 @@ def test_whatever_goes_wrong_everything_is_there_in_the_end(plan: Plan) -> None:
 
 
 @pytest.mark.long
-@settings(NORMAL, max_examples=500)
+@settings(NORMAL, max_examples=2000)
 @given(plans(steps=80, faults=60))
 def test_whatever_goes_wrong_everything_is_there_in_the_end_deeply(plan: Plan) -> None:
     holds(plan)
