@@ -31,11 +31,15 @@ class AzuriteError(LocalError):
 class Azurite:
     """Storage on 127.0.0.1 that keeps its data in `folder`, through any stop and start.
 
-    Port 0 is any free port, chosen at the first start and kept from then on.
+    Port 0 is any free port, chosen at the first start and kept from then on.  With ``in_memory``
+    the data is gone when it stops, and nobody waits while all of it is written to disk.
     """
 
-    def __init__(self, folder: Path, *, queue_port: int = 0, table_port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *, queue_port: int = 0, table_port: int = 0, in_memory: bool = False
+    ) -> None:
         self.folder = folder
+        self._kept = "memory" if in_memory else "disk"
         self.queue_port = queue_port
         self.table_port = table_port
         self._process: subprocess.Popen[str] | None = None
@@ -70,6 +74,7 @@ class Azurite:
                     str(self.folder.resolve()),
                     str(self.queue_port),
                     str(self.table_port),
+                    self._kept,
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 from azure.data.tables import TableClient
 from azure.storage.queue import QueueClient
 
@@ -70,6 +71,35 @@ def test_what_was_acknowledged_just_before_the_stop_is_kept(own: Azurite) -> Non
         assert rows(own) == ["0", "1", "2", "3", "4"]
 
 
+def test_in_memory_nothing_is_kept_and_nothing_touches_the_disk(
+    azurite: Azurite, tmp_path: Path
+) -> None:
+    storage = Azurite(tmp_path / "storage", in_memory=True)
+    with storage:
+        make(storage)
+        write(storage, "a")
+        assert rows(storage) == ["a"]
+    assert [file.name for file in storage.folder.iterdir()] == ["azurite.log"]
+    with storage, pytest.raises(ResourceNotFoundError):
+        rows(storage)
+
+
+def test_messages_taken_and_deleted_in_batches_leave_the_others_in_order(own: Azurite) -> None:
+    with own:
+        make(own)
+        with QueueClient.from_connection_string(own.connection_string, "messages") as queue:
+            for number in range(40):
+                queue.send_message(str(number))
+            taken = list(queue.receive_messages(max_messages=20))
+            for message in taken[1::2]:
+                queue.delete_message(message)
+            later = [message.content for message in queue.receive_messages(max_messages=32)]
+
+            assert [message.content for message in taken] == ["hello", *map(str, range(19))]
+            assert later == [str(number) for number in range(19, 40)]
+            assert queue.get_queue_properties().approximate_message_count == 31
+
+
 def test_starting_or_stopping_twice_changes_nothing(own: Azurite) -> None:
     own.stop()
     own.start()
@@ -82,9 +112,9 @@ def test_starting_or_stopping_twice_changes_nothing(own: Azurite) -> None:
 
 def test_a_port_that_is_in_use_is_named(own: Azurite, tmp_path: Path) -> None:
     with own:
-        for ports in ({"queue_port": own.queue_port}, {"table_port": own.table_port}):
-            taken = Azurite(tmp_path / "other", **ports)
-            with pytest.raises(AzuriteError, match=f"Port {next(iter(ports.values()))} is already"):
+        for queue, table in ((own.queue_port, 0), (0, own.table_port)):
+            taken = Azurite(tmp_path / "other", queue_port=queue, table_port=table)
+            with pytest.raises(AzuriteError, match=f"Port {queue or table} is already"):
                 taken.start()
             assert not taken.running
 
