@@ -4,7 +4,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -206,22 +206,22 @@ class Simulator:
             self.world.announce()
             return self.world.now()
 
-    def blast(self, load: Load, *, url: str | None = None, edits: float = 0.0) -> dict[str, Any]:
+    def blast(self, load: Load, *, urls: Sequence[str] = (), edits: float = 0.0) -> dict[str, Any]:
         """Send webhooks of what connected members have at a steady rate, and measure the answers.
 
         ``edits`` is the share of events before which the record is really scored again.  They go
-        to ``url``, or the first of the webhooks' own, and not into the webhooks' log.
+        to ``urls`` in turn, or the first of the webhooks' own, and not into the webhooks' log.
         """
         if not 0 <= edits <= 1:
             raise Unusable("edits is between 0 and 1")
-        target = url or next(iter(self.webhooks.urls), None)
-        if target is None:
+        targets = [signing.checked_url(url) for url in urls or self.webhooks.urls[:1]]
+        if not targets:
             raise Unusable("there is no URL to send to")
         with self._lock:
             self._blasts += 1
             volley = Volley(self.world, self.changes, self._oauth.granted(), self._blasts)
         secret = self.options.client_secret
-        return blast(signing.checked_url(target), secret, load, volley.event(edits), self.world.now)
+        return blast(targets, secret, load, volley.event(edits), self.world.now)
 
     def _tell(self, happenings: list[Happening]) -> None:
         """Send webhooks about members who are connected; nobody hears of the others."""

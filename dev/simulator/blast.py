@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -50,13 +50,14 @@ class _Seen:
     latencies: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    failed: list[Document] = field(default_factory=list)
     #: How late the latest was sent, which says whether the sender kept up.
     behind: float = 0.0
     last: float = 0.0
 
 
 def blast(
-    url: str,
+    urls: Sequence[str],
     secret: str,
     load: Load,
     event: Callable[[int], Document],
@@ -64,45 +65,47 @@ def blast(
 ) -> dict[str, Any]:
     """Send ``event(0)``, ``event(1)`` and so on, each at its time, over connections kept open.
 
-    Gives ``sent``, ``seconds``, ``rate`` as it was, ``statuses``, ``errors``, ``behind`` (how
-    many seconds late the latest was sent) and ``latency``: milliseconds of the 204s, by
-    percentile.  Nothing is retried.
+    They go to all ``urls`` in turn.  One that gives no answer is passed over for the next, as the
+    front end of a platform does with an instance that has died; nothing else is sent again.
+
+    Gives ``sent``, ``seconds``, ``rate`` as it was, ``statuses``, ``errors`` (of every try), the
+    events that ``failed`` to get a 204, ``behind`` (how many seconds late the latest was sent) and
+    ``latency``: milliseconds of the 204s, by percentile.
     """
     seen, lock = _Seen(), threading.Lock()
     numbers = itertools.count()
     began = time.monotonic()
 
     def send() -> None:
-        connection, used = signing.Connection(url, load.timeout), False
+        lines = [_Line(url, load.timeout) for url in urls]
         while (number := next(numbers)) < load.count:
-            body = signing.body_of(event(number))
+            told = event(number)
+            body = signing.body_of(told)
             due = began + number / load.rate
             time.sleep(max(0.0, due - time.monotonic()))
             headers = signing.headers_for(body, signing.stamp(now()), secret)
             started = time.monotonic()
             status: int | None = None
-            error = ""
-            try:
+            errors: list[str] = []
+            for turn in range(len(lines)):
                 try:
-                    status = connection.post(body, headers)
-                except _STALE:
-                    if not used:
-                        raise
-                    status = connection.post(body, headers)
-                used = True
-            except (OSError, http.client.HTTPException) as failure:
-                error, used = type(failure).__name__, False
+                    status = lines[(number + turn) % len(lines)].post(body, headers)
+                    break
+                except (OSError, http.client.HTTPException) as failure:
+                    errors.append(type(failure).__name__)
             ended = time.monotonic()
             with lock:
                 seen.behind = max(seen.behind, started - due)
                 seen.last = max(seen.last, ended)
-                if status is None:
-                    seen.errors[error] += 1
-                else:
+                seen.errors.update(errors)
+                if status is not None:
                     seen.statuses[str(status)] += 1
                 if status == 204:
                     seen.latencies.append(ended - started)
-        connection.close()
+                else:
+                    seen.failed.append(told)
+        for line in lines:
+            line.close()
 
     threads = [
         threading.Thread(target=send, name="blast", daemon=True)
@@ -119,9 +122,34 @@ def blast(
         "rate": round(load.count / max(elapsed, load.count / load.rate), 1),
         "statuses": dict(seen.statuses),
         "errors": dict(seen.errors),
+        "failed": seen.failed,
         "behind": round(seen.behind, 4),
         "latency": _percentiles(seen.latencies),
     }
+
+
+class _Line:
+    """A connection that is opened again where the other side has closed it while it was idle."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._connection = signing.Connection(url, timeout)
+        self._used = False
+
+    def post(self, body: bytes, headers: Mapping[str, str]) -> int:
+        """Post a body; give the status."""
+        used, self._used = self._used, False
+        try:
+            status = self._connection.post(body, headers)
+        except _STALE:
+            if not used:
+                raise
+            status = self._connection.post(body, headers)
+        self._used = True
+        return status
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
 
 
 def _percentiles(latencies: Sequence[float]) -> dict[str, float]:

@@ -185,9 +185,9 @@ class Control:
             whole(document.get("connections", 16), "connections"),
             number(document.get("timeout", 1), "timeout"),
         )
-        url = text(document["url"], "url") if "url" in document else None
+        urls = [text(document["url"], "url")] if "url" in document else []
         edits = number(document.get("edits", 0), "edits")
-        return self._simulator.blast(load, url=url, edits=edits)
+        return self._simulator.blast(load, urls=urls, edits=edits)
 
 
 def _told(member: Member) -> dict[str, Any]:

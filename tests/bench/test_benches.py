@@ -20,7 +20,8 @@ SMALL = "--members 1 --days 60 --hosts 2 --windows sliding"
         ("quota", f"{SMALL} --per-minute 10 --scale 5 --most-over 40"),
         ("nightly", "--members 7 --newcomers 2 --spread 20"),
         ("kills", "--kills 2 --members 2 --days 90 --hosts 2"),
-        ("webhooks", "--rate 20 --seconds 2 --members 1 --slowest 1000"),
+        ("webhooks", "--rate 20 --seconds 2 --members 1 --deletions 1 --slowest 1000"),
+        ("webhooks", "--rate 20 --seconds 4 --members 1 --deletions 1 --kill"),
         ("storm", "--members 2 --days 90 --seconds 1"),
     ],
 )

@@ -351,6 +351,7 @@ def a_plant(
     haste: Mapping[str, str] = HASTE,
     lease: float = LEASE_SECONDS,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    in_memory: bool = False,
     **options: Any,
 ) -> Iterator[Plant]:
     """Start storage and a WHOOP; ``options`` are the look-alike's.  The hosts are the test's."""
@@ -365,7 +366,8 @@ def a_plant(
         ),
         clock,
     )
-    with Azurite(folder / "storage") as azurite, serve(simulator, port=0) as whoop:
+    storage = Azurite(folder / "storage", in_memory=in_memory)
+    with storage as azurite, serve(simulator, port=0) as whoop:
         plant = Plant(folder, azurite, simulator, whoop, settings or {}, haste=haste, lease=lease)
         try:
             yield plant

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -99,8 +99,14 @@ Open = Callable[..., AbstractContextManager[Gym]]
 
 
 @contextmanager
-def a_gym(azurite: Azurite, *, lease_seconds: float = 600, **options: Any) -> Iterator[Gym]:
-    """Run the app and a WHOOP of its own; ``options`` are the look-alike's."""
+def a_gym(
+    azurite: Azurite,
+    *,
+    lease_seconds: float = 600,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    **options: Any,
+) -> Iterator[Gym]:
+    """Run the app and a WHOOP of its own; ``clock`` and ``options`` are the look-alike's."""
     (port,) = free_ports(1)
     api = f"http://localhost:{port}"
     simulator = Simulator(
@@ -110,7 +116,8 @@ def a_gym(azurite: Azurite, *, lease_seconds: float = 600, **options: Any) -> It
             redirect_uris=(f"{api}/oauth/whoop/callback/",),
             seed=next(SEEDS),
             **{"per_minute": 100_000, "per_day": 1_000_000, **options},
-        )
+        ),
+        clock,
     )
     with serve(simulator, port=0) as whoop:
         env = {

@@ -96,11 +96,33 @@ def test_what_goes_wrong_is_counted_and_not_retried(receiver: Receiver) -> None:
 
     assert told["statuses"] == {"503": 25, "204": 25}
     assert len(receiver.received) == 50
+    assert told["failed"] == receiver.events[::2]
 
     receiver.pause = 0.3
     told = simulator.blast(Load(rate=10, seconds=0.1, timeout=0.05))
     assert told["errors"] == {"TimeoutError": 1}
     assert told["latency"] == {}
+
+
+def test_who_gives_no_answer_is_passed_over(receiver: Receiver) -> None:
+    simulator = a_visitor(receiver).simulator
+    with a_receiver() as other:
+        died = other.url
+
+    told = simulator.blast(Load(rate=500, seconds=0.1, connections=1), urls=[died, receiver.url])
+
+    assert told["statuses"] == {"204": 50}
+    assert told["errors"] == {"ConnectionRefusedError": 25}
+    assert told["failed"] == []
+    assert len({one["trace_id"] for one in receiver.events}) == 50
+
+
+def test_several_take_turns(receiver: Receiver) -> None:
+    simulator = a_visitor(receiver).simulator
+    with a_receiver() as other:
+        simulator.blast(Load(rate=500, seconds=0.1), urls=[other.url, receiver.url])
+
+        assert len(other.received) == len(receiver.received) == 25
 
 
 def test_a_connection_that_was_closed_in_the_meantime_is_opened_again(receiver: Receiver) -> None:
@@ -165,4 +187,4 @@ def test_a_load_needs_somebody_to_hear_of_and_somebody_to_hear(receiver: Receive
     simulator.webhooks.set_urls([])
     with pytest.raises(Unusable, match="URL"):
         simulator.blast(Load(rate=1, seconds=1))
-    assert simulator.blast(Load(rate=1, seconds=1), url=receiver.url)["statuses"] == {"204": 1}
+    assert simulator.blast(Load(rate=1, seconds=1), urls=[receiver.url])["statuses"] == {"204": 1}
