@@ -144,6 +144,7 @@ class Connections:
             raise ConnectRefused("denied" if denied else "provider_error")
         pending = self._pend(once.user, provider, self._redeem_code(provider, code))
         try:
+            self._heed_erasure(pending, state)
             self._finish(pending)
         except ConnectRefused as refusal:
             event("connection.refused", ref=pending.ref, reason=refusal.reason)
@@ -242,6 +243,16 @@ class Connections:
         self.queue.defer(FinishJob(pending.ref, pending.grant.id), FINISH_AFTER)
         self.connections.put_pending(pending)
         return pending
+
+    def _heed_erasure(self, pending: Pending, state: str) -> None:
+        """Forget a grant whose member was erased while its code was traded.
+
+        An erasure deletes states, used ones as well, and grants that wait, until a whole round
+        finds nothing.  So it has found this grant, or its state is gone by now.
+        """
+        if not self.once.kept(STATE, fingerprint(state)):
+            self.connections.drop_pending(pending)
+            raise ConnectRefused("erasing")
 
     def _conclude(self, pending: Pending, *, profile: Page | None = None) -> None:
         """Finish, where nobody waits to hear of a refusal."""

@@ -89,6 +89,10 @@ class OneTimeStore(Protocol):
         """Use it up; ``LostRace`` for all but one of any number of callers."""
         ...
 
+    def kept(self, kind: str, fingerprint: str) -> bool:
+        """Say whether it is there, used or not: neither expired long ago nor erased."""
+        ...
+
     def drop_expired(self, before: datetime, *, most: int) -> int:
         """Forget up to ``most`` that expired before then, used or not; return how many."""
         ...

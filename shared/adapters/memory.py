@@ -117,6 +117,10 @@ class MemoryOneTime:
         """Use it up."""
         self._rows.put((kind, fingerprint), None, etag)
 
+    def kept(self, kind: str, fingerprint: str) -> bool:
+        """Look for the key."""
+        return self._rows.get((kind, fingerprint)) is not None
+
     def drop_expired(self, before: datetime, *, most: int) -> int:
         """Forget what has expired."""
         expired = [key for key, at in self._expiry.items() if at < before][:most]

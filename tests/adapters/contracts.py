@@ -190,6 +190,7 @@ class OneTimeContract:
 
     def test_what_was_never_kept_is_not_found(self, once: OneTimeStore) -> None:
         assert once.find("ticket", fresh()) is None
+        assert not once.kept("ticket", fresh())
 
     def test_a_ticket_is_no_state(self, once: OneTimeStore) -> None:
         name = fresh()
@@ -217,6 +218,7 @@ class OneTimeContract:
         once.use_up("ticket", name, found.etag)
 
         assert once.find("ticket", name) is None
+        assert once.kept("ticket", name)
         with pytest.raises(LostRace):
             once.use_up("ticket", name, found.etag)
 
@@ -295,6 +297,7 @@ class OneTimeContract:
         assert once.erase(UserId(ana), ProviderName("acme")) == 3
 
         assert once.find("ticket", mine[0]) is None
+        assert not any(once.kept("state", name) for name in mine[1:])
         once.keep("state", mine[2], a_ticket(ana))
         assert all(once.find("state", name) is not None for name in others)
         assert once.erase(UserId(ana), ProviderName("acme")) == 1

@@ -749,6 +749,27 @@ def test_nobody_connects_while_they_are_erased(
     assert leavings(world) == []
 
 
+def test_who_is_erased_while_their_code_is_traded_stays_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = world.consent()
+    redeem = world.acme.redeem
+
+    def erase_first(code: Secret) -> object:
+        monkeypatch.undo()
+        assert erase(world) is not None
+        return redeem(code)
+
+    monkeypatch.setattr(world.acme, "redeem", erase_first)
+
+    with pytest.raises(ConnectRefused, match="erasing"):
+        world.answer(state)
+
+    world.work()
+    assert leavings(world) == []
+    assert status(world) == "none"
+
+
 def test_asking_twice_at_once_erases_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Receipt | None] = []
     erase_links = world.once.erase

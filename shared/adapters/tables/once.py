@@ -48,6 +48,10 @@ class TableOneTime:
         row = self._row(kind, fingerprint, stored.value, used=True)
         write(self._tables.open(TABLE), row, etag)
 
+    def kept(self, kind: str, fingerprint: str) -> bool:
+        """Look for the row."""
+        return read(self._tables.open(TABLE), kind, fingerprint) is not None
+
     def drop_expired(self, before: datetime, *, most: int) -> int:
         """Delete what has expired: nobody can race for that any more."""
         return sweep(self._tables.open(TABLE), "expires_at lt @before", before, most=most)
