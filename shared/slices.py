@@ -134,6 +134,7 @@ class _Slice:
         self.provider = slices.providers[connection.provider]
         self.began = slices.clock()
         self.writer = slices.mint()
+        self.held_until = self.head.held.end if self.head.held else None
         self.requests = self.kept = self.new = self.unchanged = self.misfits = 0
 
     def work(self) -> None:
@@ -144,13 +145,16 @@ class _Slice:
         else:
             while self.head.progress in ACTIVE:
                 self._read_page() if self.head.window is not None else self._check()
-                lane = lane_after(self.job.lane, self.requests)
+                lane = lane_after(self.job.lane, self.head, self.requests)
                 if self.slices.clock() - self.began >= SLICE or lane is not self.job.lane:
                     break
         if self.head.progress in ACTIVE:
-            rest = replace(self.job, lane=lane_after(self.job.lane, self.requests))
+            lane = lane_after(self.job.lane, self.head, self.requests)
+            rest = replace(self.job, lane=lane)
             self.slices.queue.defer(self._alive(rest), timedelta(0))
-        elif self.head.held is not None:
+        if self.head.held is not None and (
+            self.head.progress not in ACTIVE or self.head.held.end != self.held_until
+        ):
             self._touch(self.head.held)
         self._tell("run.finished" if self.head.progress is Progress.FINISHED else "job.done")
 

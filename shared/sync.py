@@ -25,7 +25,7 @@ from shared.core.model import (
     StartJob,
     Status,
 )
-from shared.core.plan import document_due, goal
+from shared.core.plan import document_due, gives_way, goal
 from shared.core.recover import Stop
 from shared.errors import (
     LostRace,
@@ -73,6 +73,9 @@ class Sync:
     ) -> RunId:
         """Start a run of every resource, or join the one that is under way; return its name.
 
+        One that is at history, while newer records wait, makes way for the new one, which goes
+        on with the history afterwards.
+
         ``own`` names the run where the same call may come again after a crash: then what that
         run has begun and may have lost its message gets another one.  In the manual lane it
         says that the connection was just made; then whatever is under way gets one.
@@ -83,9 +86,14 @@ class Sync:
         if connection.status is not Status.CONNECTED:
             raise NotConnected("Connect again first: the access to this account has ended.")
         now = self.clock()
-        name = self._under_way(connection) or own or RunId(self.mint())
+        active = [head for head in self._heads(connection) if head.progress in ACTIVE]
+        overtakes = lane is not Lane.BACKFILL and any(
+            head.run != own and gives_way(head, now) for head in active
+        )
+        under_way = None if overtakes else next((head.run for head in active), None)
+        name = under_way or own or RunId(self.mint())
         whole = goal(now, days=self.backfill_days, since=since)
-        run = _Run(name, lane, whole, now, own)
+        run = _Run(name, lane, whole, now, own, overtakes)
         for resource in self.providers[connection.provider].resources:
             run = replace(run, id=self._start_resource(connection, resource, run))
         return run.id
@@ -140,21 +148,17 @@ class Sync:
 
     def _rests(self, connection: Connection) -> bool:
         """Say whether no run of the connection is under way, or came to grief."""
-        heads = [
-            self.records.head(Place(connection.provider, connection.user, resource.name)).value
-            for resource in self.providers[connection.provider].resources
-        ]
+        heads = self._heads(connection)
         done = {Progress.FINISHED, Progress.NO_SCOPE}
         return all(
             head.progress in done and head.window is None and not head.checks for head in heads
         )
 
-    def _under_way(self, connection: Connection) -> RunId | None:
-        heads = [
+    def _heads(self, connection: Connection) -> list[Head]:
+        return [
             self.records.head(Place(connection.provider, connection.user, resource.name)).value
             for resource in self.providers[connection.provider].resources
         ]
-        return next((head.run for head in heads if head.progress in ACTIVE), None)
 
     def _start_resource(self, connection: Connection, resource: Resource, run: _Run) -> RunId:
         """Write the run into the head, then ask for the work; return the run that holds."""
@@ -164,7 +168,7 @@ class Sync:
         for _ in range(TRIES):
             stored = self.bells.ring(connection.ref, place, self.records.head(place))
             head = stored.value
-            if head.progress in ACTIVE and head.run is not None:
+            if head.progress in ACTIVE and head.run is not None and not run.replaces(head):
                 farther = walk.reach(head, run.goal)
                 if farther != head:
                     try:
@@ -212,6 +216,12 @@ class _Run:
     at: datetime
     #: Set where the caller may be repeating itself.
     own: RunId | None
+    #: Whether what is under way makes way for it; its messages then find a newer run.
+    overtakes: bool
+
+    def replaces(self, head: Head) -> bool:
+        """Say whether the run that ``head`` is in ends where this one begins."""
+        return self.overtakes and head.run != self.id
 
     @property
     def connects(self) -> bool:

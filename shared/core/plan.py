@@ -16,6 +16,8 @@ LOOKBACK = timedelta(days=3)
 DOCUMENT_AGE = timedelta(days=7)
 #: Pages that a waiting member is served before the rest of a run gives way to others.
 PATIENT_PAGES = 4
+#: Whoever asks again this soon after the newest records came has them.
+FRESH = timedelta(hours=1)
 #: An estimate beyond this would be noise: the first page of a long history, or a long outage.
 FORESEEN = timedelta(days=30)
 
@@ -62,12 +64,29 @@ def document_due(head: Head, now: datetime) -> bool:
     return head.checked_at is None or head.checked_at + DOCUMENT_AGE <= now
 
 
-def lane_after(lane: Lane, pages: int) -> Lane:
-    """Choose the lane of a job that goes on after ``pages`` pages.
+def history(head: Head) -> bool:
+    """Say whether a run reads what lies before everything that is held."""
+    if head.window is None or head.held is None:
+        return False
+    return head.window.end <= head.held.start
+
+
+def gives_way(head: Head, now: datetime) -> bool:
+    """Say whether a run is on its way down, which may take days, while newer records wait."""
+    if head.window is None:
+        return False
+    if head.held is None:
+        return head.reached is not None and head.window.end + FRESH <= now
+    return history(head) and head.held.end + FRESH <= now
+
+
+def lane_after(lane: Lane, head: Head, pages: int) -> Lane:
+    """Choose the lane of a job that goes on from ``head`` after ``pages`` pages.
 
     A member who waits is served first; a history of years must not keep others waiting.
     """
-    return Lane.BACKFILL if lane is Lane.MANUAL and pages >= PATIENT_PAGES else lane
+    patient = lane is Lane.MANUAL and pages >= PATIENT_PAGES
+    return Lane.BACKFILL if patient or history(head) else lane
 
 
 def fraction(head: Head) -> float:

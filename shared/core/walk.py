@@ -20,7 +20,7 @@ from shared.core.model import (
     RunId,
     Span,
 )
-from shared.core.plan import LOOKBACK, extend, next_window
+from shared.core.plan import LOOKBACK, extend, gives_way, next_window
 from shared.errors import CursorRefused, Unavailable
 
 #: The finest step that providers' times have, so that ``until`` still lists what was reached.
@@ -32,13 +32,15 @@ def begin(head: Head, *, run: RunId, lane: Lane, goal: Span, now: datetime) -> H
 
     A window that an earlier run left half read is read on from where that one got to: its
     records are here, and asking for them again would cost requests.  Its cursor is dropped,
-    because the list under it has moved on.
+    because the list under it has moved on.  What goes down into history gives way to news.
     """
     if head.goal is not None and head.progress is not Progress.FINISHED:
         # What the run before was asked for, and did not get to.
         goal = Span(min(goal.start, head.goal.start), goal.end)
     begun = replace(begin_document(head, run=run, lane=lane, now=now), goal=goal)
-    if head.window is not None:
+    if gives_way(head, now):
+        begun = _set_aside(begun, now)
+    elif head.window is not None:
         return _resume(begun)
     return _rest(_open(begun, goal))
 
@@ -185,6 +187,21 @@ def _resume(head: Head) -> Head:
     until = head.until if head.reached is None else min(head.until, head.reached + TICK)
     until = max(until, head.window.start + TICK)
     return replace(head, until=until, cursor=None, used=())
+
+
+def _set_aside(head: Head, now: datetime) -> Head:
+    """Leave a window that ends where what is held begins; what was read of it is held as well.
+
+    Where something above its cursor was deleted, that is not certain, and it is read again.
+    """
+    left = replace(head, window=None)
+    if head.window is None or head.reached is None or head.again:
+        return left
+    start = max(head.window.start, head.reached + TICK)
+    if start >= head.window.end:
+        return left
+    read = Span(start, head.window.end)
+    return replace(left, held=extend(head.held, read), walked=read, walked_at=now)
 
 
 def _begun(head: Head) -> bool:

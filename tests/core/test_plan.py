@@ -10,12 +10,14 @@ from shared.core.model import HISTORY_START, Head, Lane, Progress, Span
 from shared.core.plan import (
     DOCUMENT_AGE,
     FORESEEN,
+    FRESH,
     LOOKBACK,
     PATIENT_PAGES,
     document_due,
     ends_at,
     extend,
     fraction,
+    gives_way,
     goal,
     lane_after,
     next_window,
@@ -136,7 +138,32 @@ def test_a_document_is_asked_for_once_a_week(checked: timedelta | None, *, due: 
     ],
 )
 def test_a_long_run_gives_way_after_its_first_pages(lane: Lane, pages: int, expected: Lane) -> None:
-    assert lane_after(lane, pages) is expected
+    assert lane_after(lane, Head(window=GOAL), pages) is expected
+
+
+HELD, BEFORE, AFTER = span("03-11", "03-31"), span("03-01", "03-11"), span("03-28", "04-01")
+
+
+@pytest.mark.parametrize("lane", [Lane.MANUAL, Lane.NIGHTLY])
+def test_history_keeps_nobody_waiting(lane: Lane) -> None:
+    assert lane_after(lane, Head(held=HELD, window=BEFORE), 0) is Lane.BACKFILL
+    assert lane_after(lane, Head(held=HELD, window=AFTER), 0) is lane
+    assert lane_after(lane, Head(held=HELD), 0) is lane
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        pytest.param(Head(held=HELD, window=BEFORE), True, id="history"),
+        pytest.param(Head(held=HELD, window=AFTER), False, id="news"),
+        pytest.param(Head(held=HELD), False, id="checks"),
+        pytest.param(Head(window=HELD, reached=day("03-20")), True, id="half of a first run"),
+        pytest.param(Head(window=HELD), False, id="the beginning of a first run"),
+    ],
+)
+def test_a_run_on_its_way_down_gives_way_to_what_is_new(head: Head, *, expected: bool) -> None:
+    assert gives_way(head, HELD.end + FRESH) is expected
+    assert not gives_way(head, HELD.end + FRESH - timedelta(seconds=1))
 
 
 TENTH = span("03-01", "03-11")

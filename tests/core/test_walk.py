@@ -27,8 +27,8 @@ MARCH = span("03-01", "03-31")
 MS = timedelta(milliseconds=1)
 
 
-def begin(head: Head, goal: Span = MARCH) -> Head:
-    return walk.begin(head, run=RUN, lane=Lane.MANUAL, goal=goal, now=NOW)
+def begin(head: Head, goal: Span = MARCH, now: datetime = NOW) -> Head:
+    return walk.begin(head, run=RUN, lane=Lane.MANUAL, goal=goal, now=now)
 
 
 def test_a_run_begins_with_its_first_window() -> None:
@@ -51,12 +51,63 @@ def test_a_run_whose_goal_is_held_is_over_before_its_first_request() -> None:
 def test_a_half_read_window_is_read_on_without_its_cursor() -> None:
     left = a_head(cursor=Cursor("c9"), used=("a",), reached=day("03-10"))
 
-    head = begin(left, span("03-05", "04-05"))
+    head = begin(left, span("03-05", "04-05"), now=MARCH.end)
 
     assert walk.question(head) == Question(Span(MARCH.start, day("03-10") + MS), None)
     assert head.window == MARCH
     assert head.used == ()
     assert head.goal == span("03-01", "04-05")
+
+
+HISTORY = a_head(
+    held=MARCH, goal=span("01-01", "03-31"), window=span("01-01", "03-01"),
+    cursor=Cursor("c9"), used=("a",), reached=day("02-10"),
+)  # fmt: skip
+
+
+def test_news_are_read_before_history_goes_on_from_where_it_was() -> None:
+    head = begin(HISTORY, span("03-05", "04-05"))
+
+    assert walk.question(head) == Question(span("03-28", "04-05"), None)
+    assert head.held == Span(day("02-10") + MS, MARCH.end)
+    assert (head.walked, head.walked_at) == (Span(day("02-10") + MS, MARCH.start), NOW)
+
+    head = walk.turn(head, a_page([]), now=NOW)
+
+    assert walk.question(head) == Question(Span(day("01-01"), day("02-10") + MS), None)
+    assert head.held == Span(day("02-10") + MS, day("04-05"))
+
+
+def test_history_that_is_up_to_date_goes_on_at_once() -> None:
+    head = begin(HISTORY, span("03-05", "04-05"), now=MARCH.end)
+
+    assert walk.question(head) == Question(Span(day("01-01"), day("02-10") + MS), None)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        pytest.param(replace(HISTORY, again=True), id="something was deleted above the cursor"),
+        pytest.param(replace(HISTORY, reached=None), id="nothing was read"),
+        pytest.param(replace(HISTORY, reached=day("03-01") - MS), id="one moment was read"),
+    ],
+)
+def test_history_of_which_nothing_is_certain_is_read_again_after_the_news(left: Head) -> None:
+    head = begin(left, span("03-05", "04-05"))
+
+    assert head.held == MARCH
+    assert walk.question(head) == Question(span("03-28", "04-05"), None)
+    head = walk.turn(head, a_page([]), now=NOW)
+    assert walk.question(head) == Question(span("01-01", "03-01"), None)
+
+
+def test_the_first_run_gives_way_as_well() -> None:
+    left = a_head(cursor=Cursor("c9"), used=("a",), reached=day("03-10"))
+
+    head = begin(left, span("03-01", "04-05"))
+
+    assert head.held == Span(day("03-10") + MS, MARCH.end)
+    assert walk.question(head) == Question(span("03-28", "04-05"), None)
 
 
 def test_a_wish_that_a_failed_run_did_not_get_to_is_not_forgotten() -> None:
@@ -244,8 +295,9 @@ def test_every_walk_reads_every_record_whatever_is_refused_or_interrupted(seed: 
         turns += 1
         assert turns < 500
         if rng.random() < 0.1:
+            now = rng.choice([MARCH.end, NOW])
             head = walk.begin(
-                head, run=RunId(f"run-{turns}"), lane=Lane.NIGHTLY, goal=MARCH, now=NOW
+                head, run=RunId(f"run-{turns}"), lane=Lane.NIGHTLY, goal=MARCH, now=now
             )
         try:
             page = provider.answer(walk.question(head))

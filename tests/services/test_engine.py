@@ -663,7 +663,8 @@ class Engine:
                 for consent in self.provider.consents:
                     consent.expires_at = min(consent.expires_at, self.time)
             case "wait":
-                self.time += timedelta(seconds=choice * 7)
+                # Now and then for so long that what is held is not fresh any more.
+                self.time += timedelta(seconds=choice * 7, hours=2 * (choice % 5 == 0))
 
     def _add(self, user: UserId, choice: int) -> None:
         number = next(self._updates)

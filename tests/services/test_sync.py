@@ -8,6 +8,8 @@ import pytest
 
 from shared.core import backoff
 from shared.core.model import (
+    ACTIVE,
+    HISTORY_START,
     AccountId,
     Bell,
     ChunkJob,
@@ -676,7 +678,7 @@ def test_a_failed_run_is_tried_again_by_the_next_one_from_where_it_got_to() -> N
     world.work()
     assert head(world).progress is Progress.FAILED
     world.acme.asked.clear()
-    world.at(timedelta(hours=1))
+    world.at(timedelta(minutes=30))
 
     world.start(Lane.NIGHTLY)
     world.work()
@@ -1019,6 +1021,39 @@ def test_a_long_history_is_parked_over_the_days_quota_and_still_ends_whole() -> 
     assert len(times) == 61
     for first in times:
         assert sum(first <= at < first + timedelta(days=1) for at in times) <= 25
+
+
+@pytest.mark.parametrize("lane", [Lane.NIGHTLY, Lane.MANUAL])
+def test_news_do_not_wait_for_a_history_that_takes_days(lane: Lane) -> None:
+    world = connected(120)
+    world.work()
+    world.acme.limits = (Limit(1_000, timedelta(minutes=1)), Limit(20, timedelta(days=1)))
+    world.acme.records = records(25 * 60)
+    history = world.services.sync.start(world.connection(), Lane.BACKFILL, since=HISTORY_START)
+    while head(world).progress is not Progress.WAITING:
+        world.services.run(world.chunk())
+    got = len(world.held())
+    world.at(timedelta(days=1, hours=1))
+    world.acme.records.append(a_record("news", start=world.time - timedelta(hours=5)))
+    world.acme.asked.clear()
+
+    own = RunId("tonight")
+    for _ in range(2):
+        assert world.services.sync.start(world.connection(), lane, own=own) == own
+    world.services.run(ChunkJob(world.connection().ref, RESOURCE, own, lane))
+
+    assert history != own
+    assert "news" in world.held()
+    assert len(world.held()) == got + 1
+    listed = world.connections.listed(world.connection().ref)
+    assert listed is not None
+    assert listed.synced_at is not None
+    assert listed.synced_at >= world.time - timedelta(minutes=1)
+    assert head(world).progress in ACTIVE
+    world.work(limit=1_000)
+    assert len(world.held()) == 25 * 60 + 1
+    assert len(world.acme.asked) <= 60
+    assert head(world).progress is Progress.FINISHED
 
 
 def test_a_spent_day_is_told_with_the_time_when_it_goes_on() -> None:
