@@ -224,7 +224,9 @@ class _Slice:
             alarm("record.given_up", ref=self.job.ref, resource=self.place.resource,
                   reason=Rejected.code)  # fmt: skip
             answer = Answer(Page(()), self.slices.clock())
-        self._identify(answer.page)
+        if self.connection.account is None:
+            # Else a single record that is another's is for the raw layer to refuse.
+            self._identify(answer.page)
         now, gone = self.slices.clock(), bool(answer.gone)
         self._keep(
             lambda head: walk.turn_check(head, record, answer.page, now=now, gone=gone), answer

@@ -46,7 +46,7 @@ from shared.errors import (
 from shared.keeping import RIVALS, STORAGE_PAUSE
 from shared.ports import Etag
 from shared.provider import Trouble
-from tests.builders import NOW, PROVIDER, USER, a_record
+from tests.builders import NOW, PROVIDER, USER
 from tests.services.nights import (
     COLLECTIONS,
     CYCLE,
@@ -314,6 +314,21 @@ def test_what_cannot_be_read_is_kept_aside(told: Told) -> None:
     assert told.records.quarantined[told.at_place(WORKOUT)] == {Misfit("unreadable:start", "{}")}
     assert head(told, WORKOUT) == before
     assert told.alive() == told.true()
+
+
+def test_a_record_of_another_account_is_kept_aside_and_signs_nobody_out(told: Told) -> None:
+    told.nights.change(WORKOUT, W0)
+    truth = told.nights.truth[WORKOUT]
+    truth[W0] = replace(truth[W0], account=AccountId("777"))
+    before = told.alive()
+
+    told.tell(WORKOUT, W0)
+    told.work()
+
+    assert told.connection().status is Status.CONNECTED
+    assert told.alive() == before
+    [misfit] = told.records.quarantined[told.at_place(WORKOUT)]
+    assert misfit.reason == "foreign_account"
 
 
 def test_a_run_that_is_under_way_goes_on_as_if_nothing_had_happened(told: Told) -> None:
@@ -687,15 +702,6 @@ def test_nobody_looks_at_what_was_not_granted_or_does_not_exist(
 
     assert told.nights.looked == []
     assert told.queue.deferred == []
-
-
-def test_a_record_of_somebody_elses_parks_the_connection(told: Told) -> None:
-    told.nights.truth[WORKOUT][W0] = a_record("w-0", account=AccountId("99"))
-    told.tell(WORKOUT, "w-0")
-    told.work()
-
-    assert told.connection().status is Status.PARKED
-    assert len(versions(told, WORKOUT, "w-0")) == 1
 
 
 # What goes wrong

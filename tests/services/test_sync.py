@@ -224,6 +224,23 @@ def test_the_night_asks_by_id_for_older_records_that_were_not_scored() -> None:
     assert len(world.acme.looked) == 5
 
 
+def test_a_single_record_of_another_account_signs_nobody_out() -> None:
+    world = connected(0)
+    late = replace(a_record("late", start=NOW - timedelta(days=5)), settled=False)
+    world.acme.records = [late]
+    world.work()
+    world.acme.records = [replace(late, account=AccountId("777"), digest="another's")]
+    world.at(timedelta(hours=1))
+    world.start(Lane.NIGHTLY)
+
+    world.work()
+
+    assert world.connection().status is Status.CONNECTED
+    assert head(world).progress is Progress.FINISHED
+    assert [one.reason for one in world.records.quarantined[PLACE]] == ["foreign_account"]
+    assert world.records.current(PLACE)[RecordId("late")].known.digest == late.digest
+
+
 def test_a_score_that_came_late_is_kept_and_not_asked_for_again() -> None:
     world = connected(0)
     late = replace(a_record("late", start=NOW - timedelta(days=5)), settled=False)
