@@ -144,7 +144,7 @@ class _Slice:
             self._read_document()
         else:
             while self.head.progress in ACTIVE:
-                self._read_page() if self.head.window is not None else self._check()
+                self._check() if walk.at_checks(self.head) else self._read_page()
                 lane = lane_after(self.job.lane, self.head, self.requests)
                 if self.slices.clock() - self.began >= SLICE or lane is not self.job.lane:
                     break
@@ -172,7 +172,7 @@ class _Slice:
             self._tell("walk.restarted")
             return
         if isinstance(decision, Stop):
-            if isinstance(error, Unavailable) and self.head.window is None and self.head.checks:
+            if isinstance(error, Unavailable) and walk.at_checks(self.head):
                 self._give_up(self.head.checks[0], error)
             self._put(lambda head: _stopped(head, decision, now))
             self._tell("run.stopped")

@@ -20,7 +20,7 @@ from shared.core.model import (
     RunId,
     Span,
 )
-from shared.core.plan import LOOKBACK, extend, gives_way, next_window
+from shared.core.plan import extend, gives_way, history, next_window
 from shared.errors import CursorRefused, Unavailable
 
 #: The finest step that providers' times have, so that ``until`` still lists what was reached.
@@ -63,6 +63,14 @@ def question(head: Head) -> Question:
     if head.window is None or head.until is None:
         raise ValueError("this run has no window")
     return Question(Span(head.window.start, head.until), head.cursor)
+
+
+def at_checks(head: Head) -> bool:
+    """Say whether the next thing to ask for is a record, by its id.
+
+    Once all windows are read, and before the walk goes down into history, which may take days.
+    """
+    return bool(head.checks) and (head.window is None or (history(head) and not _begun(head)))
 
 
 def turn(head: Head, page: Page, *, now: datetime) -> Head:
@@ -125,7 +133,7 @@ def turn_check(
     known = noted if page.records else recent.forget(noted, record)
     rest = tuple(check for check in head.checks if check != record)
     after = replace(known, checks=rest)
-    if gone and head.window is None and head.walked is not None:
+    if gone and at_checks(head) and head.walked is not None:
         return _again(after, head.walked)
     if rest or head.window is not None or head.goal is None:
         return _rest(after)
@@ -244,9 +252,8 @@ def _close(head: Head, window: Span, goal: Span, now: datetime) -> Head:
         missing = []
     checks = (*head.checks, *(record for record in missing if record not in head.checks))
     after = _open(replace(head, held=extend(head.held, window), checks=checks), goal)
-    if after.window is None and head.lane is Lane.NIGHTLY:
-        before = window.start if window.end == goal.end else goal.end - LOOKBACK
-        late = recent.unsettled(head, before=before, now=now, but=checks)
+    if window.end == goal.end and head.lane is Lane.NIGHTLY:
+        late = recent.unsettled(head, before=window.start, now=now, but=checks)
         after = replace(after, checks=(*checks, *late))
     return _rest(after)
 

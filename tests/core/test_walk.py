@@ -387,15 +387,39 @@ def test_a_night_also_asks_for_older_records_that_are_not_settled() -> None:
     assert walk.turn(manual, a_page([]), now=NOW).checks == ("gone",)
 
 
-def test_between_two_windows_nothing_is_asked_for_yet() -> None:
+def test_before_history_everything_is_asked_for_that_is_missing_or_late() -> None:
     head = reading(
-        remembered("unscored", "03-20", settled=False, listed=True), goal=span("02-01", "03-31")
+        remembered("late", "03-20", settled=False, listed=True),
+        remembered("gone", "03-29"),
+        goal=span("02-01", "03-31"),
     )
 
     closed = walk.turn(head, a_page([]), now=NOW)
 
     assert closed.window == span("02-01", "03-01")
-    assert closed.checks == ()
+    assert closed.checks == ("gone", "late")
+    assert walk.at_checks(closed)
+    below = walk.turn(closed, a_page([a_record("old", start="02-20")], cursor="c"), now=NOW)
+    assert not walk.at_checks(below)
+    over = walk.turn(below, a_page([]), now=NOW)
+    assert (over.window, over.checks) == (None, ("gone", "late"))
+    assert walk.at_checks(over)
+
+
+def test_a_deletion_that_shows_before_history_has_the_window_before_it_read_again() -> None:
+    head = a_head(
+        held=MARCH, window=span("02-01", "03-01"), until=day("03-01"), walked=LATE,
+        goal=span("02-01", "03-31"), checks=(RecordId("a"),),
+    )  # fmt: skip
+
+    after = walk.turn_check(head, RecordId("a"), a_page([]), now=NOW, gone=True)
+
+    assert (after.window, after.walked) == (LATE, None)
+    assert walk.turn(after, a_page([]), now=NOW).window == span("02-01", "03-01")
+
+
+def test_a_window_of_news_is_read_before_anything_is_asked_for_by_its_id() -> None:
+    assert not walk.at_checks(reading(checks=(RecordId("a"),)))
 
 
 def test_the_last_check_ends_the_run() -> None:
@@ -676,18 +700,6 @@ def test_a_run_at_its_checks_does_not_mind_a_window_that_is_opened_beside_it() -
     assert walk.same_place(told, before)
     assert not walk.same_place(replace(told, checks=()), before)
     assert not walk.same_place(replace(told, run=RunId("another")), before)
-
-
-def test_a_night_whose_last_window_was_history_asks_for_late_scores_as_well() -> None:
-    late = remembered("late", "03-20", settled=False, listed=True)
-    head = reading(
-        late,
-        held=span("03-01", "03-31"),
-        window=span("01-01", "03-01"),
-        goal=span("01-01", "03-31"),
-    )
-
-    assert walk.turn(head, a_page([]), now=NOW).checks == ("late",)
 
 
 def test_a_record_that_was_moved_shifts_the_pages_like_one_that_was_deleted() -> None:
