@@ -12,6 +12,7 @@ from shared.core.model import Connection, Listed, Place, ProviderName, Ref, Seal
 from shared.errors import LostRace, Unsealable
 from shared.log import alarm, event
 from shared.ports import (
+    ONCE_KEPT,
     Cipher,
     ConnectionStore,
     DepartureStore,
@@ -26,8 +27,6 @@ from shared.ports import (
 from shared.provider import Provider
 from shared.renewal import open_access, open_refresh
 
-#: Long after anybody could still follow a link.
-ONCE_LIFE = timedelta(hours=1)
 #: A month of nights, for whoever wonders how they went.
 SLOT_LIFE = timedelta(days=30)
 #: Failures that mended themselves; what is stuck stays until a person has looked.
@@ -61,7 +60,7 @@ class Cleanup:
 
     def run(self, now: datetime) -> None:
         """Drop what is old, then look for tokens to seal anew."""
-        dropped = self.once.drop_expired(now - ONCE_LIFE, most=self.most)
+        dropped = self.once.drop_expired(now - ONCE_KEPT, most=self.most)
         dropped += self.slots.drop(now - SLOT_LIFE, most=self.most)
         dropped += self.poison.sweep(now - FAILURE_LIFE, most=self.most)
         dropped += self.departures.sweep(now - DEPARTURE_LIFE, most=self.most)

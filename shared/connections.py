@@ -42,6 +42,7 @@ from shared.errors import (
 )
 from shared.log import alarm, event
 from shared.ports import (
+    ONCE_KEPT,
     Cipher,
     Clock,
     ConnectionStore,
@@ -142,9 +143,9 @@ class Connections:
             # RFC 6749, section 4.1.2.1: the member's own no, or something that is not theirs.
             denied = said == "access_denied"
             raise ConnectRefused("denied" if denied else "provider_error")
-        pending = self._pend(once.user, provider, self._redeem_code(provider, code))
+        grant = self._redeem_code(provider, code)
+        pending = self._pend(once.user, provider, grant, fingerprint(state))
         try:
-            self._heed_erasure(pending, state)
             self._finish(pending)
         except ConnectRefused as refusal:
             event("connection.refused", ref=pending.ref, reason=refusal.reason)
@@ -221,7 +222,7 @@ class Connections:
             raise ConnectRefused("no_offline_access")
         return grant
 
-    def _pend(self, user: UserId, provider: ProviderName, grant: Grant) -> Pending:
+    def _pend(self, user: UserId, provider: ProviderName, grant: Grant, state: str) -> Pending:
         # The code is used up, so from here on the grant must not be lost.  First the job, which
         # comes a minute later and does nothing where it finds no grant; then the grant; then
         # the work that may fail.  So a grant that is kept has a job that will finish it.
@@ -239,20 +240,11 @@ class Connections:
                 grant_id=GrantId(self.mint()),
                 now=self.clock(),
             ),
+            state,
         )
         self.queue.defer(FinishJob(pending.ref, pending.grant.id), FINISH_AFTER)
         self.connections.put_pending(pending)
         return pending
-
-    def _heed_erasure(self, pending: Pending, state: str) -> None:
-        """Forget a grant whose member was erased while its code was traded.
-
-        An erasure deletes states, used ones as well, and grants that wait, until a whole round
-        finds nothing.  So it has found this grant, or its state is gone by now.
-        """
-        if not self.once.kept(STATE, fingerprint(state)):
-            self.connections.drop_pending(pending)
-            raise ConnectRefused("erasing")
 
     def _conclude(self, pending: Pending, *, profile: Page | None = None) -> None:
         """Finish, where nobody waits to hear of a refusal."""
@@ -283,6 +275,8 @@ class Connections:
         found = self.connections.find(pending.user, pending.provider)
         if found is not None and found.value.grant.id == pending.grant.id:
             return found.value
+        if self._erased(pending):
+            raise ConnectRefused("erasing")
         profile = self._profile(pending) if profile is None else profile
         account = next((record.account for record in profile.records), None)
         for _ in range(TRIES):
@@ -315,6 +309,16 @@ class Connections:
             self._welcome(connection, profile)
             return connection
         raise LostRace("the connection changes too often")
+
+    def _erased(self, pending: Pending) -> bool:
+        """Say whether an erasure came and went, row and all, while the code was traded.
+
+        It deletes states, used ones as well, and grants that wait, until a whole round finds
+        nothing.  So it has found this grant, or its state is gone by now.
+        """
+        if self.clock() >= pending.grant.issued_at + ONCE_KEPT:
+            return False  # swept, perhaps
+        return not self.once.kept(STATE, pending.state)
 
     def _forgotten(self, pending: Pending) -> bool:
         """Say whether a grant waits no more: it was finished, or its member has left.

@@ -123,7 +123,9 @@ def _run(heads: Sequence[Head]) -> dict[str, Any] | None:
     newest = active or started
     head = max(newest, key=lambda head: head.touched_at or datetime.min.replace(tzinfo=UTC))
     same = [other for other in started if other.run == head.run]
-    goal = next((other.goal for other in same if other.goal is not None), None)
+    # One that goes on with the history of the run before reaches further back than the others.
+    goals = [other.goal for other in same if other.goal is not None]
+    goal = min(goals, key=lambda goal: goal.start, default=None)
     return {"id": head.run, "state": _state(same), "goal": _span(goal)}
 
 

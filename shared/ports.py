@@ -47,6 +47,8 @@ Mint: TypeAlias = Callable[[], str]
 #: A claim on an account that led to no connection can be taken over after this: longer than any
 #: callback takes to get from the one to the other.
 CLAIM_LIFE = timedelta(minutes=10)
+#: Tickets and states are kept for this long once they have expired, used or not.
+ONCE_KEPT = timedelta(hours=1)
 
 #: How many rows were deleted, by what they held.
 Tally: TypeAlias = Mapping[str, int]

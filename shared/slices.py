@@ -145,16 +145,13 @@ class _Slice:
         else:
             while self.head.progress in ACTIVE:
                 self._check() if walk.at_checks(self.head) else self._read_page()
-                lane = lane_after(self.job.lane, self.head, self.requests)
-                if self.slices.clock() - self.began >= SLICE or lane is not self.job.lane:
+                if self.slices.clock() - self.began >= SLICE or self._lane() != self.job.lane:
                     break
         if self.head.progress in ACTIVE:
-            lane = lane_after(self.job.lane, self.head, self.requests)
-            rest = replace(self.job, lane=lane)
+            rest = replace(self.job, lane=self._lane())
             self.slices.queue.defer(self._alive(rest), timedelta(0))
-        if self.head.held is not None and (
-            self.head.progress not in ACTIVE or self.head.held.end != self.held_until
-        ):
+            self._touch_further()
+        elif self.head.held is not None:
             self._touch(self.head.held)
         self._tell("run.finished" if self.head.progress is Progress.FINISHED else "job.done")
 
@@ -173,6 +170,9 @@ class _Slice:
             return
         if isinstance(decision, Stop):
             if isinstance(error, Unavailable) and walk.at_checks(self.head):
+                if self.head.window is not None:
+                    self._postpone()
+                    return
                 self._give_up(self.head.checks[0], error)
             self._put(lambda head: _stopped(head, decision, now))
             self._tell("run.stopped")
@@ -183,7 +183,15 @@ class _Slice:
         self.slices.queue.defer(decision.job, decision.at - now)
         with suppress(StorageDown):
             self._put(lambda head: _waiting(head, decision, now))
+        self._touch_further()
         self._tell("job.deferred")
+
+    def _postpone(self) -> None:
+        """Read history first: records that cannot be asked for must not stand in its way."""
+        self._put(walk.postpone)
+        rest = replace(self.job, attempt=0, lane=self._lane())
+        self.slices.queue.defer(rest, timedelta(0))
+        self._tell("checks.postponed")
 
     def _give_up(self, record: RecordId, error: Unavailable) -> None:
         """Ask for ``record`` no more: it must not stand in the way of all others every night."""
@@ -294,6 +302,18 @@ class _Slice:
             self.slices.connections, self.connection, accounts, self.slices.clock
         )
 
+    def _lane(self) -> Lane:
+        """Return the lane of what comes next."""
+        if walk.at_checks(self.head):
+            return self.job.lane
+        return lane_after(self.job.lane, self.head, self.requests)
+
+    def _touch_further(self) -> None:
+        """Note the news of a run that goes on after them."""
+        held = self.head.held
+        if held is not None and held.end != self.held_until:
+            self._touch(held)
+
     def _touch(self, held: Span) -> None:
         """Note in the list of everyone how far this resource is held.
 
@@ -332,6 +352,8 @@ class _Slice:
         beside it.  Raises ``LostRace`` where somebody else carries the run on.
         """
         stored = self.slices.records.head(self.place)
+        if stored.value.run != place.run:
+            raise LostRace("another run has begun")
         if stored.value.writer not in {place.writer, self.writer}:
             raise LostRace("another worker wrote this head")
         beside = walk.same_place(stored.value, place)

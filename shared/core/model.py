@@ -529,3 +529,5 @@ class Pending:
     provider: ProviderName
     ref: Ref
     grant: SealedGrant
+    #: The fingerprint of the state that it answers.
+    state: str = ""

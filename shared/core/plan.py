@@ -72,12 +72,13 @@ def history(head: Head) -> bool:
 
 
 def gives_way(head: Head, now: datetime) -> bool:
-    """Say whether a run is on its way down, which may take days, while newer records wait."""
-    if head.window is None:
+    """Say whether a run may take days, in bulk or on its way down, while newer records wait."""
+    if head.held is not None:
+        slow = history(head) or head.lane is Lane.BACKFILL
+        return slow and head.held.end + FRESH <= now
+    if head.window is None or head.reached is None:
         return False
-    if head.held is None:
-        return head.reached is not None and head.window.end + FRESH <= now
-    return history(head) and head.held.end + FRESH <= now
+    return head.window.end + FRESH <= now
 
 
 def lane_after(lane: Lane, head: Head, pages: int) -> Lane:

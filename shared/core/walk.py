@@ -38,11 +38,11 @@ def begin(head: Head, *, run: RunId, lane: Lane, goal: Span, now: datetime) -> H
         # What the run before was asked for, and did not get to.
         goal = Span(min(goal.start, head.goal.start), goal.end)
     begun = replace(begin_document(head, run=run, lane=lane, now=now), goal=goal)
-    if gives_way(head, now):
-        begun = _set_aside(begun, now)
-    elif head.window is not None:
-        return _resume(begun)
-    return _rest(_open(begun, goal))
+    if head.window is None:
+        return _rest(_open(begun, goal))
+    if gives_way(head, now) and (head.held is None or history(head)):
+        return _rest(_open(_set_aside(begun, now), goal))
+    return _resume(begun)
 
 
 def begin_document(head: Head, *, run: RunId, lane: Lane, now: datetime) -> Head:
@@ -55,6 +55,8 @@ def begin_document(head: Head, *, run: RunId, lane: Lane, now: datetime) -> Head
         reason=None,
         retry_at=None,
         touched_at=now,
+        # Nobody's: a worker of the run before must not take this for its own write.
+        writer=None,
     )
 
 
@@ -71,6 +73,16 @@ def at_checks(head: Head) -> bool:
     Once all windows are read, and before the walk goes down into history, which may take days.
     """
     return bool(head.checks) and (head.window is None or (history(head) and not _begun(head)))
+
+
+def postpone(head: Head) -> Head:
+    """Leave what is to be asked for by its id until history has been read.
+
+    Raises ``ValueError`` where there is no history to read.
+    """
+    if not history(head) or head.window is None:
+        raise ValueError("there is nothing to read before the checks")
+    return replace(head, reached=head.window.end)
 
 
 def turn(head: Head, page: Page, *, now: datetime) -> Head:
@@ -209,7 +221,8 @@ def _set_aside(head: Head, now: datetime) -> Head:
     if start >= head.window.end:
         return left
     read = Span(start, head.window.end)
-    return replace(left, held=extend(head.held, read), walked=read, walked_at=now)
+    checks = (*head.checks, *_missing(replace(head, window=read)))
+    return replace(left, held=extend(head.held, read), walked=read, walked_at=now, checks=checks)
 
 
 def _begun(head: Head) -> bool:
@@ -244,18 +257,23 @@ def _alive(head: Head, now: datetime) -> Head:
 
 def _close(head: Head, window: Span, goal: Span, now: datetime) -> Head:
     """Count the window as held, and remember what has to be asked for by its id."""
-    missing = recent.absent(head)
-    if not missing and head.walked != window:
+    if not recent.absent(head) and head.walked != window:
         # All that an earlier walk has seen is still there, as far as anybody looks back.
         head = replace(head, walked=None, walked_at=None)
-    if len(missing) > recent.ABSENT:
-        missing = []
-    checks = (*head.checks, *(record for record in missing if record not in head.checks))
+    checks = (*head.checks, *_missing(head))
     after = _open(replace(head, held=extend(head.held, window), checks=checks), goal)
     if window.end == goal.end and head.lane is Lane.NIGHTLY:
         late = recent.unsettled(head, before=window.start, now=now, but=checks)
         after = replace(after, checks=(*checks, *late))
     return _rest(after)
+
+
+def _missing(head: Head) -> list[RecordId]:
+    """Return the absent records of the head's window that nobody is to ask for yet."""
+    absent = recent.absent(head)
+    if len(absent) > recent.ABSENT:
+        return []
+    return [record for record in absent if record not in head.checks]
 
 
 def _rest(head: Head) -> Head:

@@ -399,7 +399,7 @@ def a_connection(**changes: object) -> Connection:
 
 def a_pending(connection: Connection) -> Pending:
     """Return a new grant of the same member under the same ref."""
-    return Pending(connection.user, connection.provider, connection.ref, a_grant())
+    return Pending(connection.user, connection.provider, connection.ref, a_grant(), "a-state")
 
 
 def connect(connections: ConnectionStore, connection: Connection) -> Etag:

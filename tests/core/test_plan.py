@@ -156,6 +156,9 @@ def test_history_keeps_nobody_waiting(lane: Lane) -> None:
     [
         pytest.param(Head(held=HELD, window=BEFORE), True, id="history"),
         pytest.param(Head(held=HELD, window=AFTER), False, id="news"),
+        pytest.param(
+            Head(held=HELD, window=AFTER, lane=Lane.BACKFILL), True, id="news behind everybody"
+        ),
         pytest.param(Head(held=HELD), False, id="checks"),
         pytest.param(Head(window=HELD, reached=day("03-20")), True, id="half of a first run"),
         pytest.param(Head(window=HELD), False, id="the beginning of a first run"),

@@ -78,6 +78,27 @@ def test_news_are_read_before_history_goes_on_from_where_it_was() -> None:
     assert head.held == Span(day("02-10") + MS, day("04-05"))
 
 
+def test_news_that_waited_behind_everybody_are_read_on() -> None:
+    news = span("03-28", "04-01")
+    left = replace(HISTORY, lane=Lane.BACKFILL, window=news, reached=day("03-30"))
+
+    head = begin(left, span("03-05", "04-05"), now=day("04-05"))
+
+    assert head.held == MARCH
+    assert walk.question(head) == Question(Span(news.start, day("03-30") + MS), None)
+
+
+def test_what_was_not_listed_above_is_asked_for_by_its_id() -> None:
+    there = remembered("there", "02-20", listed=True)
+    left = replace(HISTORY, recent=(remembered("gone", "02-20"), there))
+
+    assert begin(left).checks == ("gone",)
+
+
+def test_a_new_run_is_nobodys_write() -> None:
+    assert begin(a_head(writer="somebody")).writer is None
+
+
 def test_history_that_is_up_to_date_goes_on_at_once() -> None:
     head = begin(HISTORY, span("03-05", "04-05"), now=MARCH.end)
 
@@ -404,6 +425,21 @@ def test_before_history_everything_is_asked_for_that_is_missing_or_late() -> Non
     over = walk.turn(below, a_page([]), now=NOW)
     assert (over.window, over.checks) == (None, ("gone", "late"))
     assert walk.at_checks(over)
+
+
+def test_checks_that_bring_nothing_can_wait_until_history_was_read() -> None:
+    head = a_head(
+        held=MARCH, window=span("02-01", "03-01"), until=day("03-01"),
+        goal=span("02-01", "03-31"), checks=(RecordId("a"),),
+    )  # fmt: skip
+
+    later = walk.postpone(head)
+
+    assert not walk.at_checks(later)
+    assert walk.question(later) == walk.question(head)
+    assert walk.at_checks(walk.turn(later, a_page([]), now=NOW))
+    with pytest.raises(ValueError, match="nothing to read"):
+        walk.postpone(replace(head, window=None))
 
 
 def test_a_deletion_that_shows_before_history_has_the_window_before_it_read_again() -> None:

@@ -749,8 +749,9 @@ def test_nobody_connects_while_they_are_erased(
     assert leavings(world) == []
 
 
+@pytest.mark.parametrize("unfinished", [False, True], ids=["at once", "by the job"])
 def test_who_is_erased_while_their_code_is_traded_stays_away(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch, *, unfinished: bool
 ) -> None:
     state = world.consent()
     redeem = world.acme.redeem
@@ -761,9 +762,13 @@ def test_who_is_erased_while_their_code_is_traded_stays_away(
         return redeem(code)
 
     monkeypatch.setattr(world.acme, "redeem", erase_first)
-
-    with pytest.raises(ConnectRefused, match="erasing"):
-        world.answer(state)
+    if unfinished:
+        with monkeypatch.context() as patch:
+            patch.setattr("shared.connections.Connections._finish", _down)
+            world.answer(state)
+    else:
+        with pytest.raises(ConnectRefused, match="erasing"):
+            world.answer(state)
 
     world.work()
     assert leavings(world) == []

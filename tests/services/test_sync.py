@@ -30,7 +30,7 @@ from shared.core.model import (
     Span,
     Status,
 )
-from shared.core.plan import PATIENT_PAGES
+from shared.core.plan import PATIENT_PAGES, history
 from shared.core.settle import Transaction
 from shared.errors import (
     AccountDeactivated,
@@ -1071,6 +1071,111 @@ def test_news_do_not_wait_for_a_history_that_takes_days(lane: Lane) -> None:
     assert len(world.held()) == 25 * 60 + 1
     assert len(world.acme.asked) <= 60
     assert head(world).progress is Progress.FINISHED
+
+
+def at_history(*late: int, days: int = 20) -> World:
+    """A member whose run has been at history for two hours, and whose ``late`` have no score."""
+    world = World(days=days)
+    world.acme.records = [
+        replace(a_record(f"r{n}", start=NOW - timedelta(hours=12 * n + 1)), settled=n not in late)
+        for n in range(300)
+    ]
+    world.connect()
+    world.work()
+    world.at(timedelta(hours=2))
+    world.services.sync.start(world.connection(), Lane.BACKFILL, since=HISTORY_START)
+    listed = world.acme.page
+
+    def slowly(question: Question) -> Page:
+        world.at(SLICE)
+        return listed(question)
+
+    world.acme.page = slowly  # type: ignore[method-assign]
+    while not (history(head(world)) and head(world).reached):
+        world.services.run(world.chunk())
+    world.queue.take()
+    world.at(timedelta(hours=2))
+    return world
+
+
+def test_a_worker_that_is_overtaken_leaves_the_new_run_to_the_new_job() -> None:
+    world = at_history()
+    world.acme.records.append(a_record("news", start=world.time - timedelta(hours=1)))
+    run = head(world).run
+    assert run is not None
+    slowly, pages = world.acme.page, 0
+
+    def overtaken(question: Question) -> Page:
+        nonlocal pages
+        pages += 1
+        page = slowly(question)
+        world.time -= SLICE
+        if pages == 2:
+            world.start(Lane.MANUAL)
+        return page
+
+    world.acme.page = overtaken  # type: ignore[method-assign]
+    world.services.run(ChunkJob(world.connection().ref, RESOURCE, run, Lane.BACKFILL))
+
+    assert pages == 2
+    assert head(world).run != run
+    world.acme.page = slowly  # type: ignore[method-assign]
+    world.work(limit=1_000)
+    assert len(world.held()) == 301
+    assert head(world).progress is Progress.FINISHED
+
+
+def test_late_scores_are_asked_for_before_history_and_not_behind_everybody() -> None:
+    world = at_history(10, 11)
+    world.services.sync.start(world.connection(), Lane.NIGHTLY)
+
+    world.services.run(world.chunk())
+    rest = world.chunk()
+    world.services.run(rest)
+
+    assert rest.lane is Lane.NIGHTLY
+    assert [name for _, name in world.acme.looked] == ["r11", "r10"]
+    assert world.chunk().lane is Lane.BACKFILL
+
+
+def test_records_that_cannot_be_asked_for_do_not_stand_in_the_way_of_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = at_history(10, 11)
+
+    def broken(*_: object) -> Page:
+        raise Unavailable("500")
+
+    monkeypatch.setattr(world.acme, "fetch_one", broken)
+    world.services.sync.start(world.connection(), Lane.NIGHTLY)
+
+    world.work(limit=1_000)
+
+    assert len(world.held()) == 300
+    assert (head(world).progress, head(world).reason) == (Progress.FAILED, Unavailable.code)
+    assert head(world).checks == ("r10",)
+
+
+def test_sync_now_does_not_wait_behind_everybody_for_news() -> None:
+    world = connected()
+    world.work()
+    world.at(timedelta(days=1))
+    bulk = world.services.sync.start(world.connection(), Lane.BACKFILL, since=HISTORY_START)
+    world.acme.records.append(a_record("news", start=world.time))
+    world.at(timedelta(hours=2))
+
+    run = world.services.sync.start(world.connection(), Lane.MANUAL)
+
+    assert run != bulk
+    status = world.services.overview.status(world.connection().user, world.connection().provider)
+    assert status["run"]["id"] == run
+    assert status["run"]["goal"]["start"].startswith("2012-01-01")
+    assert world.services.sync.start(world.connection(), Lane.MANUAL) == run
+    late, job = (one for one, _ in world.queue.take() if one.resource == RESOURCE)  # type: ignore[union-attr]
+    world.services.run(late)
+    assert "news" not in world.held()
+    world.services.run(job)
+    assert "news" in world.held()
 
 
 def test_a_spent_day_is_told_with_the_time_when_it_goes_on() -> None:

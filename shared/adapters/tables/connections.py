@@ -149,6 +149,7 @@ class TableConnections:
             "PartitionKey": escape(pending.user),
             "RowKey": _pending_row(pending.provider, pending.grant.id),
             "ref": pending.ref,
+            "state": pending.state,
             **grant_columns(pending.grant),
         }
         with storage_errors():
@@ -161,14 +162,13 @@ class TableConnections:
             return None
         user, provider = owner
         row = read(self._tables.open(CONNECTIONS), escape(user), _pending_row(provider, grant))
-        return None if row is None else Pending(user, provider, Ref(row["ref"]), read_grant(row))
+        return None if row is None else _read_pending(user, provider, row)
 
     def waiting(self, user: UserId, provider: ProviderName) -> Sequence[Pending]:
         """Return the grants that wait."""
         with storage_errors():
             return [
-                Pending(user, provider, Ref(row["ref"]), read_grant(row))
-                for row in self._pending_rows(user, provider)
+                _read_pending(user, provider, row) for row in self._pending_rows(user, provider)
             ]
 
     def any_pending(self, user: UserId, provider: ProviderName) -> bool:
@@ -305,6 +305,10 @@ class TableConnections:
 
 def _account(provider: ProviderName, account: AccountId) -> str:
     return f"{escape(provider)}|{escape(account)}"
+
+
+def _read_pending(user: UserId, provider: ProviderName, row: Mapping[str, Any]) -> Pending:
+    return Pending(user, provider, Ref(row["ref"]), read_grant(row), row["state"])
 
 
 def _pending_row(provider: ProviderName, grant: GrantId) -> str:
