@@ -200,7 +200,8 @@ class Head:
     reached: datetime | None = None
     #: Something was deleted above the cursor: the window is read once more before it counts.
     again: bool = False
-    #: The last window that took several pages, and when it was read to its end.
+    #: What was walked lately in several pages, and when that ended; without a date where it has
+    #: to be read again.
     walked: Span | None = None
     walked_at: datetime | None = None
     #: The records of the last days, oldest first.

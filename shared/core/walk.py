@@ -25,6 +25,8 @@ from shared.errors import CursorRefused, Unavailable
 
 #: The finest step that providers' times have, so that ``until`` still lists what was reached.
 TICK = timedelta(milliseconds=1)
+#: A provider tries to tell us of something for less than this.
+TOLD_LATE = timedelta(hours=2)
 
 
 def begin(head: Head, *, run: RunId, lane: Lane, goal: Span, now: datetime) -> Head:
@@ -107,7 +109,7 @@ def turn(head: Head, page: Page, *, now: datetime) -> Head:
         # moved another one from the next page to the one before it.
         return _down(alive, head.window)
     if _begun(head):
-        alive = replace(alive, walked=head.window, walked_at=now)
+        alive = _note_walk(alive, head.window, now)
     return _close(recent.note(alive, page.records, now=now), head.window, head.goal, now)
 
 
@@ -166,7 +168,8 @@ def heard(head: Head, record: RecordId, page: Page, *, said: datetime, now: date
     elif not _moved(head, page.records):
         return known
     if known.window is not None:
-        return replace(known, again=known.again or _shifts(head, record))
+        again = known.again or _shifts(head, record)
+        return replace(_doubt(known, head, record, said), again=again)
     if known.walked is None or known.walked_at is None or known.walked_at < said:
         return known
     return _again(known, known.walked)
@@ -222,7 +225,28 @@ def _set_aside(head: Head, now: datetime) -> Head:
         return left
     read = Span(start, head.window.end)
     checks = (*head.checks, *_missing(replace(head, window=read)))
-    return replace(left, held=extend(head.held, read), walked=read, walked_at=now, checks=checks)
+    return _note_walk(replace(left, held=extend(head.held, read), checks=checks), read, now)
+
+
+def _note_walk(head: Head, window: Span, now: datetime) -> Head:
+    """Remember a walk of several pages, for as long as a deletion may be told that moved them."""
+    before, at = head.walked, head.walked_at
+    if before is not None and (at is None or now < at + TOLD_LATE):
+        window = Span(min(before.start, window.start), max(before.end, window.end))
+    doubtful = before is not None and at is None
+    return replace(head, walked=window, walked_at=None if doubtful else now)
+
+
+def _doubt(head: Head, before: Head, record: RecordId, said: datetime) -> Head:
+    """Note that ``record`` is gone, as ``said``, from a walk that is over.
+
+    It is read again once everything else is: then ``walked`` has no date.
+    """
+    if head.walked is None or head.walked_at is None or head.walked_at < said:
+        return head
+    start = next((one.start for one in before.recent if one.id == record), None)
+    moved = start is None or head.walked.start <= start < head.walked.end
+    return replace(head, walked_at=None) if moved else head
 
 
 def _begun(head: Head) -> bool:
@@ -257,7 +281,8 @@ def _alive(head: Head, now: datetime) -> Head:
 
 def _close(head: Head, window: Span, goal: Span, now: datetime) -> Head:
     """Count the window as held, and remember what has to be asked for by its id."""
-    if not recent.absent(head) and head.walked != window:
+    over = head.walked_at is not None and head.walked_at + TOLD_LATE <= now
+    if over and not recent.absent(head):
         # All that an earlier walk has seen is still there, as far as anybody looks back.
         head = replace(head, walked=None, walked_at=None)
     checks = (*head.checks, *_missing(head))
@@ -284,6 +309,8 @@ def _rest(head: Head) -> Head:
 
 def _open(head: Head, goal: Span) -> Head:
     window = next_window(head.held, goal)
+    if window is None and head.walked is not None and head.walked_at is None:
+        return _again(head, head.walked)
     if window is None:
         return replace(head, window=None, until=None, cursor=None, used=(), reached=None)
     return _down(head, window)

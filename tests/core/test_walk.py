@@ -20,6 +20,7 @@ from shared.core.model import (
     RunId,
     Span,
 )
+from shared.core.plan import gives_way
 from shared.errors import CursorRefused, Unavailable
 from tests.builders import NOW, RUN, a_head, a_page, a_record, day, span
 
@@ -684,6 +685,84 @@ def test_a_walk_reads_every_record_that_stays_whatever_is_deleted_meanwhile(seed
 
     assert {record.id for record in provider.records} <= seen
     assert head.held == MARCH
+
+
+class Weeks:
+    """A walk that takes long, while records are deleted and told of late, and runs make way."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        records = [
+            a_record(f"r{n}", start=day("02-01") + timedelta(minutes=self.rng.randrange(80_000)))
+            for n in range(self.rng.randrange(20, 80))
+        ]
+        self.provider = Provider(self.rng, records)
+        self.seen = set[str]()
+        self.now = MARCH.end
+        self.calm = False
+        #: When it will be told, when it happened, and to what.
+        self.untold: list[tuple[datetime, datetime, RecordId]] = []
+
+    def start(self, head: Head) -> Head:
+        lane = self.rng.choice([Lane.NIGHTLY, Lane.BACKFILL])
+        goal = Span(day("02-01"), self.now)
+        return walk.begin(head, run=RunId(f"run {self.now}"), lane=lane, goal=goal, now=self.now)
+
+    def work(self, head: Head) -> Head:
+        turns = 0
+        while head.progress is Progress.RUNNING:
+            turns += 1
+            assert turns < 500
+            if gives_way(head, self.now) and self.rng.random() < 0.5:
+                head = self.start(head)
+            head = self.step(self.pass_time(head))
+        return head
+
+    def step(self, head: Head) -> Head:
+        if walk.at_checks(head):
+            return walk.turn_check(head, head.checks[0], Page(()), now=self.now, gone=True)
+        try:
+            page = self.provider.answer(walk.question(head))
+        except CursorRefused:
+            return walk.rewalk(head)
+        # Heard of while the answer is on its way.
+        head = self.pass_time(head)
+        self.seen |= {record.id for record in page.records}
+        return walk.turn(head, page, now=self.now)
+
+    def pass_time(self, head: Head) -> Head:
+        self.now += timedelta(minutes=self.rng.choice([0, 1, 30]))
+        left = self.provider.records
+        if not self.calm and len(left) > 10 and self.rng.random() < 0.3:
+            gone = left.pop(self.rng.randrange(len(left)))
+            told_at = self.now + timedelta(minutes=self.rng.randrange(100))
+            self.untold.append((told_at, self.now, gone.id))
+        self.now += MS
+        return self.tell(head, self.now)
+
+    def tell(self, head: Head, until: datetime) -> Head:
+        """Let everything be heard that is told until then."""
+        for told_at, said, record in self.untold:
+            if told_at <= until:
+                self.now = max(self.now, told_at)
+                head = walk.heard(head, record, Page(()), said=said, now=self.now)
+        self.untold = [one for one in self.untold if one[0] > until]
+        return head
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_every_record_is_read_however_late_deletions_are_told_and_whoever_makes_way(
+    seed: int,
+) -> None:
+    weeks = Weeks(seed)
+    head = weeks.work(weeks.start(Head()))
+
+    head = weeks.tell(head, weeks.now + timedelta(days=1))
+    weeks.calm = True
+    head = weeks.work(weeks.start(head))
+
+    assert {record.id for record in weeks.provider.records} <= weeks.seen
+    assert head.held == head.goal
 
 
 # Deletions that nobody told of
