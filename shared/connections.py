@@ -316,7 +316,7 @@ class Connections:
         It deletes states, used ones as well, and grants that wait, until a whole round finds
         nothing.  So it has found this grant, or its state is gone by now.
         """
-        if self.clock() >= pending.grant.issued_at + ONCE_KEPT:
+        if not pending.state or self.clock() >= pending.grant.issued_at + ONCE_KEPT / 2:
             return False  # swept, perhaps
         return not self.once.kept(STATE, pending.state)
 

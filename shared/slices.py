@@ -172,9 +172,11 @@ class _Slice:
             if isinstance(error, Unavailable) and walk.at_checks(self.head):
                 if self.head.window is not None:
                     self._postpone()
+                    self._touch_further()
                     return
                 self._give_up(self.head.checks[0], error)
             self._put(lambda head: _stopped(head, decision, now))
+            self._touch_further()
             self._tell("run.stopped")
             return
         # Message before note: without the message the run would stand still, and without the

@@ -151,7 +151,12 @@ class Sync:
         heads = self._heads(connection)
         done = {Progress.FINISHED, Progress.NO_SCOPE}
         return all(
-            head.progress in done and head.window is None and not head.checks for head in heads
+            head.progress in done
+            and head.window is None
+            and not head.checks
+            # Nothing is in doubt, either.
+            and (head.walked is None or head.walked_at is not None)
+            for head in heads
         )
 
     def _heads(self, connection: Connection) -> list[Head]:

@@ -530,5 +530,5 @@ class Pending:
     provider: ProviderName
     ref: Ref
     grant: SealedGrant
-    #: The fingerprint of the state that it answers.
+    #: The fingerprint of the state that it answers; empty where an earlier version kept it.
     state: str = ""

@@ -147,8 +147,8 @@ def turn_check(
     known = noted if page.records else recent.forget(noted, record)
     rest = tuple(check for check in head.checks if check != record)
     after = replace(known, checks=rest)
-    if gone and at_checks(head) and head.walked is not None:
-        return _again(after, head.walked)
+    if gone and head.walked is not None and _may_begin_in(head.walked, head, record):
+        after = replace(after, walked_at=None)
     if rest or head.window is not None or head.goal is None:
         return _rest(after)
     # The goal may have grown meanwhile.
@@ -159,20 +159,16 @@ def heard(head: Head, record: RecordId, page: Page, *, said: datetime, now: date
     """Take in a record that was asked for beside the run; an empty page means that it is gone.
 
     ``said`` is when the provider told of it.  What was deleted or moved has shifted the pages
-    below it, so its window is read again: at once if it is still being read, else by the next
-    run.
+    below it, so its window is read again: at once if it is still being read, else once a run has
+    read everything else.
     """
     known = recent.note(head, page.records, now=now)
     if not page.records:
         known = recent.forget(head, record)
     elif not _moved(head, page.records):
         return known
-    if known.window is not None:
-        again = known.again or _shifts(head, record)
-        return replace(_doubt(known, head, record, said), again=again)
-    if known.walked is None or known.walked_at is None or known.walked_at < said:
-        return known
-    return _again(known, known.walked)
+    again = known.again or _shifts(head, record)
+    return replace(_doubt(known, head, record, said), again=again)
 
 
 def reach(head: Head, goal: Span) -> Head:
@@ -183,13 +179,7 @@ def reach(head: Head, goal: Span) -> Head:
 
 
 def same_place(head: Head, other: Head) -> bool:
-    """Say whether ``head`` still stands where ``other`` does, in the same run.
-
-    A run that has no window left does not mind if one is opened again beside it.
-    """
-    if other.window is None:
-        head = replace(head, window=None, until=None, used=())
-        other = replace(other, until=None, used=())
+    """Say whether ``head`` still stands where ``other`` does, in the same run."""
     return _place(head) == _place(other)
 
 
@@ -215,17 +205,18 @@ def _resume(head: Head) -> Head:
 def _set_aside(head: Head, now: datetime) -> Head:
     """Leave a window that ends where what is held begins; what was read of it is held as well.
 
-    Where something above its cursor was deleted, that is not certain, and it is read again.
+    Where something above its cursor was deleted, that is in doubt until it has been read again.
     """
-    left = replace(head, window=None)
-    if head.window is None or head.reached is None or head.again:
+    left = replace(head, window=None, again=False)
+    if head.window is None or head.reached is None:
         return left
     start = max(head.window.start, head.reached + TICK)
     if start >= head.window.end:
         return left
     read = Span(start, head.window.end)
     checks = (*head.checks, *_missing(replace(head, window=read)))
-    return _note_walk(replace(left, held=extend(head.held, read), checks=checks), read, now)
+    noted = _note_walk(replace(left, held=extend(head.held, read), checks=checks), read, now)
+    return replace(noted, walked_at=None) if head.again else noted
 
 
 def _note_walk(head: Head, window: Span, now: datetime) -> Head:
@@ -240,13 +231,18 @@ def _note_walk(head: Head, window: Span, now: datetime) -> Head:
 def _doubt(head: Head, before: Head, record: RecordId, said: datetime) -> Head:
     """Note that ``record`` is gone, as ``said``, from a walk that is over.
 
-    It is read again once everything else is: then ``walked`` has no date.
+    It is read again once everything else is: then ``walked`` has no date.  What is said of a
+    deletion says when it was sent, which may be long after it happened.
     """
-    if head.walked is None or head.walked_at is None or head.walked_at < said:
+    if head.walked is None or head.walked_at is None or head.walked_at + TOLD_LATE < said:
         return head
-    start = next((one.start for one in before.recent if one.id == record), None)
-    moved = start is None or head.walked.start <= start < head.walked.end
-    return replace(head, walked_at=None) if moved else head
+    return replace(head, walked_at=None) if _may_begin_in(head.walked, before, record) else head
+
+
+def _may_begin_in(span: Span, head: Head, record: RecordId) -> bool:
+    """Say whether ``record`` begins in ``span``, as far as anybody remembers."""
+    start = next((one.start for one in head.recent if one.id == record), None)
+    return start is None or span.start <= start < span.end
 
 
 def _begun(head: Head) -> bool:
@@ -267,12 +263,10 @@ def _moved(head: Head, records: Iterable[Record]) -> bool:
 def _shifts(head: Head, record: RecordId) -> bool:
     """Say whether the pages of the walk may have moved, now that ``record`` is gone.
 
-    Also where it has no cursor yet: its first page may be on the way.
+    Also where it has no cursor yet: its first page may be on the way.  And also where the walk
+    was taken up again below ``record``: what moved was read before that.
     """
-    if head.window is None or head.until is None:
-        return False
-    start = next((one.start for one in head.recent if one.id == record), None)
-    return start is None or head.window.start <= start < head.until
+    return head.window is not None and _may_begin_in(head.window, head, record)
 
 
 def _alive(head: Head, now: datetime) -> Head:

@@ -109,7 +109,6 @@ def test_history_that_is_up_to_date_goes_on_at_once() -> None:
 @pytest.mark.parametrize(
     "left",
     [
-        pytest.param(replace(HISTORY, again=True), id="something was deleted above the cursor"),
         pytest.param(replace(HISTORY, reached=None), id="nothing was read"),
         pytest.param(replace(HISTORY, reached=day("03-01") - MS), id="one moment was read"),
     ],
@@ -121,6 +120,19 @@ def test_history_of_which_nothing_is_certain_is_read_again_after_the_news(left: 
     assert walk.question(head) == Question(span("03-28", "04-05"), None)
     head = walk.turn(head, a_page([]), now=NOW)
     assert walk.question(head) == Question(span("01-01", "03-01"), None)
+
+
+def test_history_that_was_moved_by_a_deletion_is_read_again_in_the_end() -> None:
+    head = begin(replace(HISTORY, again=True), span("03-05", "04-05"))
+    above = Span(day("02-10") + MS, MARCH.start)
+
+    asked = []
+    for _ in range(3):
+        asked.append(walk.question(head).span)
+        head = walk.turn(head, a_page([]), now=NOW)
+
+    assert asked == [span("03-28", "04-05"), Span(day("01-01"), above.start), above]
+    assert (head.progress, head.held) == (Progress.FINISHED, span("01-01", "04-05"))
 
 
 def test_the_first_run_gives_way_as_well() -> None:
@@ -443,16 +455,18 @@ def test_checks_that_bring_nothing_can_wait_until_history_was_read() -> None:
         walk.postpone(replace(head, window=None))
 
 
-def test_a_deletion_that_shows_before_history_has_the_window_before_it_read_again() -> None:
+def test_a_deletion_that_shows_before_history_has_news_read_again_after_it() -> None:
     head = a_head(
-        held=MARCH, window=span("02-01", "03-01"), until=day("03-01"), walked=LATE,
+        held=MARCH, window=span("02-01", "03-01"), until=day("03-01"), walked=LATE, walked_at=NOW,
         goal=span("02-01", "03-31"), checks=(RecordId("a"),),
     )  # fmt: skip
 
     after = walk.turn_check(head, RecordId("a"), a_page([]), now=NOW, gone=True)
 
-    assert (after.window, after.walked) == (LATE, None)
-    assert walk.turn(after, a_page([]), now=NOW).window == span("02-01", "03-01")
+    assert walk.question(after) == Question(span("02-01", "03-01"), None)
+    again = walk.turn(after, a_page([]), now=NOW)
+    assert walk.question(again) == Question(LATE, None)
+    assert walk.turn(again, a_page([]), now=NOW).progress is Progress.FINISHED
 
 
 def test_a_window_of_news_is_read_before_anything_is_asked_for_by_its_id() -> None:
@@ -545,7 +559,17 @@ def test_a_deletion_after_the_last_page_was_read_shifted_nothing() -> None:
     head = reading(reached=day("03-29"))
     read = walk.turn(head, a_page([]), now=NOW)
 
-    assert walk.heard(read, RecordId("a"), a_page([]), said=NOW + MS, now=NOW + MS) == read
+    later = NOW + walk.TOLD_LATE + MS
+    assert walk.heard(read, RecordId("a"), a_page([]), said=later, now=later) == read
+
+
+def test_a_record_that_was_not_in_the_walk_has_moved_nothing() -> None:
+    head = reading(remembered("new", "03-31"), cursor=Cursor("c1"), used=("x",))
+    read = walk.turn(head, a_page([a_record("b", start="03-29")]), now=NOW)
+
+    told = walk.heard(read, RecordId("new"), a_page([]), said=NOW, now=NOW)
+
+    assert (told.walked, told.walked_at) == (LATE, NOW)
 
 
 def test_a_window_of_one_page_cannot_shift() -> None:
@@ -626,12 +650,11 @@ def test_a_record_that_is_heard_of_is_not_missing_from_the_window() -> None:
         pytest.param("03-25", {"cursor": Cursor("c1")}, True, id="above the cursor"),
         pytest.param("03-25", {}, True, id="its first page may be on the way"),
         pytest.param(None, {}, True, id="nobody remembers when it was"),
-        pytest.param("03-25", {"until": day("03-20")}, False, id="above what is asked for"),
-        pytest.param("03-25", {"until": day("03-25")}, False, id="just above what is asked for"),
+        pytest.param("03-25", {"until": day("03-20")}, True, id="above where it was taken up"),
+        pytest.param("03-31", {}, False, id="just above the window"),
         pytest.param("03-25", {"window": span("03-25", "03-31")}, True, id="the lowest there is"),
         pytest.param("03-25", {"window": span("03-26", "03-31")}, False, id="below the window"),
         pytest.param("03-25", {"window": None}, False, id="nobody reads"),
-        pytest.param("03-25", {"until": None}, False, id="nobody has begun to read"),
         pytest.param("03-25", {"window": None, "again": True}, True, id="it was said before"),
     ],
 )
@@ -700,7 +723,7 @@ class Weeks:
         self.seen = set[str]()
         self.now = MARCH.end
         self.calm = False
-        #: When it will be told, when it happened, and to what.
+        #: When it will be told, since when it is being told, and of what.
         self.untold: list[tuple[datetime, datetime, RecordId]] = []
 
     def start(self, head: Head) -> Head:
@@ -735,8 +758,9 @@ class Weeks:
         left = self.provider.records
         if not self.calm and len(left) > 10 and self.rng.random() < 0.3:
             gone = left.pop(self.rng.randrange(len(left)))
-            told_at = self.now + timedelta(minutes=self.rng.randrange(100))
-            self.untold.append((told_at, self.now, gone.id))
+            said = self.now + timedelta(minutes=self.rng.choice([0, 0, 1, 10]))
+            told_at = said + timedelta(minutes=self.rng.randrange(90))
+            self.untold.append((told_at, said, gone.id))
         self.now += MS
         return self.tell(head, self.now)
 
@@ -803,18 +827,6 @@ def test_a_record_that_is_only_given_up_has_nothing_read_again() -> None:
     after = walk.turn_check(head, RecordId("a"), a_page([]), now=NOW)
 
     assert (after.progress, after.window, after.walked) == (Progress.FINISHED, None, LATE)
-
-
-def test_a_run_at_its_checks_does_not_mind_a_window_that_is_opened_beside_it() -> None:
-    before = reading(
-        held=MARCH, window=None, until=None, checks=(RecordId("a"),), walked=LATE, walked_at=NOW
-    )
-    told = walk.heard(before, RecordId("b"), a_page([]), said=NOW - MS, now=NOW)
-    assert told.window == LATE
-
-    assert walk.same_place(told, before)
-    assert not walk.same_place(replace(told, checks=()), before)
-    assert not walk.same_place(replace(told, run=RunId("another")), before)
 
 
 def test_a_record_that_was_moved_shifts_the_pages_like_one_that_was_deleted() -> None:

@@ -308,7 +308,7 @@ def _account(provider: ProviderName, account: AccountId) -> str:
 
 
 def _read_pending(user: UserId, provider: ProviderName, row: Mapping[str, Any]) -> Pending:
-    return Pending(user, provider, Ref(row["ref"]), read_grant(row), row["state"])
+    return Pending(user, provider, Ref(row["ref"]), read_grant(row), row.get("state", ""))
 
 
 def _pending_row(provider: ProviderName, grant: GrantId) -> str:
