@@ -171,11 +171,9 @@ class _Turn:
     def _ask_and_keep(self, job: LookJob, look: Look) -> None:
         answer = self._ask(job)
         accounts = [one.account for one in answer.page.records if one.account is not None]
-        if self.connection.account is None:
-            # Else a single record that is another's is for the raw layer to refuse.
-            self.connection = confirm(
-                self.looking.connections, self.connection, accounts, self.looking.clock
-            )
+        self.connection = confirm(
+            self.looking.connections, self.connection, accounts, self.looking.clock, listed=False
+        )
         verdict, outcome = self._keep(job, answer, there=not answer.gone)
         self._follow(job, verdict)
         for other in looks.kin(job, look, answer.page.records):

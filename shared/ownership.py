@@ -21,19 +21,23 @@ def confirm(
     connection: Connection,
     accounts: Iterable[AccountId],
     clock: Clock,
+    *,
+    listed: bool = True,
 ) -> Connection:
     """Hold ``connection`` against the ``accounts`` that its records name; return it as it then is.
 
-    Parks it and raises ``GrantDead`` when the records are another account's than the one that
-    it was made for, or when their account is somebody else's.  Raises ``Busy`` when the row
-    or the claim changes too often to write to, or when the row was connected anew since
-    ``connection`` was read.
+    Where they were not ``listed`` but asked for by id, a known account stands: a single record of
+    another one proves nothing.  Otherwise parks it and raises ``GrantDead`` when the records are
+    another account's than the one that it was made for, or when their account is somebody else's.
+    Raises ``Busy`` when the row or the claim changes too often to write to, or when the row was
+    connected anew since ``connection`` was read.
     """
     named = set(accounts)
-    if not named or connection.account in named:
+    known = connection.account is not None
+    if not named or connection.account in named or (known and not listed):
         # A stray record among one's own is for the raw layer to refuse.
         return connection
-    if connection.account is not None:
+    if known:
         return _note(connections, connection, clock, parked="different_account")
     account = min(named)
     provider, user = connection.provider, connection.user

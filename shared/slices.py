@@ -22,7 +22,6 @@ from shared.core.model import (
     ProviderName,
     RecordId,
     Secret,
-    Span,
     Status,
 )
 from shared.core.plan import lane_after
@@ -108,6 +107,7 @@ class Slices:
                 turn.work()
             except (ProviderError, Busy, Unsealable) as error:
                 turn.mend(error)
+            turn.touch()
         except LostRace:
             # A newer run, or another worker on this job: whoever wrote the head carries on.
             event("job.overtaken", ref=job.ref, resource=job.resource, run=job.run)
@@ -150,9 +150,6 @@ class _Slice:
         if self.head.progress in ACTIVE:
             rest = replace(self.job, lane=self._lane())
             self.slices.queue.defer(self._alive(rest), timedelta(0))
-            self._touch_further()
-        elif self.head.held is not None:
-            self._touch(self.head.held)
         self._tell("run.finished" if self.head.progress is Progress.FINISHED else "job.done")
 
     def mend(self, error: ProviderError | Busy | Unsealable) -> None:
@@ -172,11 +169,9 @@ class _Slice:
             if isinstance(error, Unavailable) and walk.at_checks(self.head):
                 if self.head.window is not None:
                     self._postpone()
-                    self._touch_further()
                     return
                 self._give_up(self.head.checks[0], error)
             self._put(lambda head: _stopped(head, decision, now))
-            self._touch_further()
             self._tell("run.stopped")
             return
         # Message before note: without the message the run would stand still, and without the
@@ -185,8 +180,21 @@ class _Slice:
         self.slices.queue.defer(decision.job, decision.at - now)
         with suppress(StorageDown):
             self._put(lambda head: _waiting(head, decision, now))
-        self._touch_further()
         self._tell("job.deferred")
+
+    def touch(self) -> None:
+        """Note in the list of everyone how far this resource is held, where that is news.
+
+        After the head, which is the truth: without the note the nightly timer only believes
+        that this member has waited for longer.
+        """
+        held, over = self.head.held, self.head.progress is Progress.FINISHED
+        if held is None or not (over or held.end != self.held_until):
+            return
+        try:
+            self.slices.connections.touch(self.job.ref, self.place.resource, held.end)
+        except StorageDown:
+            event("run.not_noted", ref=self.job.ref, resource=self.place.resource)
 
     def _postpone(self) -> None:
         """Read history first: records that cannot be asked for must not stand in its way."""
@@ -234,9 +242,7 @@ class _Slice:
             alarm("record.given_up", ref=self.job.ref, resource=self.place.resource,
                   reason=Rejected.code)  # fmt: skip
             answer = Answer(Page(()), self.slices.clock())
-        if self.connection.account is None:
-            # Else a single record that is another's is for the raw layer to refuse.
-            self._identify(answer.page)
+        self._identify(answer.page, listed=False)
         now, gone = self.slices.clock(), bool(answer.gone)
         self._keep(
             lambda head: walk.turn_check(head, record, answer.page, now=now, gone=gone), answer
@@ -298,10 +304,10 @@ class _Slice:
             return
         raise StorageDown("the head of this resource changes too often")
 
-    def _identify(self, page: Page) -> None:
+    def _identify(self, page: Page, *, listed: bool = True) -> None:
         accounts = [record.account for record in page.records if record.account is not None]
         self.connection = confirm(
-            self.slices.connections, self.connection, accounts, self.slices.clock
+            self.slices.connections, self.connection, accounts, self.slices.clock, listed=listed
         )
 
     def _lane(self) -> Lane:
@@ -309,23 +315,6 @@ class _Slice:
         if walk.at_checks(self.head):
             return self.job.lane
         return lane_after(self.job.lane, self.head, self.requests)
-
-    def _touch_further(self) -> None:
-        """Note the news of a run that goes on after them."""
-        held = self.head.held
-        if held is not None and held.end != self.held_until:
-            self._touch(held)
-
-    def _touch(self, held: Span) -> None:
-        """Note in the list of everyone how far this resource is held.
-
-        After the head, which is the truth: without the note the nightly timer only believes
-        that this member has waited for longer.
-        """
-        try:
-            self.slices.connections.touch(self.job.ref, self.place.resource, held.end)
-        except StorageDown:
-            event("run.not_noted", ref=self.job.ref, resource=self.place.resource)
 
     def _alive(self, job: ChunkJob) -> ChunkJob:
         """Forget the failures before this slice if it got any further."""

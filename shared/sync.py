@@ -154,8 +154,7 @@ class Sync:
             head.progress in done
             and head.window is None
             and not head.checks
-            # Nothing is in doubt, either.
-            and (head.walked is None or head.walked_at is not None)
+            and not walk.in_doubt(head)
             for head in heads
         )
 

@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 
 from shared.core.keys import instant
 from shared.core.model import Listed
+from shared.core.plan import FRESH
 
 #: Everybody gets their turn within this, so that the quota is spent evenly and leaves room for
 #: those who are awake.
 SPREAD = timedelta(hours=2)
-#: Whoever was synced this shortly before the slot has nothing new worth a request.
-RECENT = timedelta(hours=1)
 #: Whoever the provider told us of this shortly before the slot is kept fresh that way: somebody who
 #: wears it sleeps once a day, and not always at the same hour.
 HEARD = timedelta(hours=36)
@@ -33,7 +32,7 @@ def slot(now: datetime) -> datetime:
 
 def order(everyone: Iterable[Listed], at: datetime) -> list[Listed]:
     """Return those who are due in the slot ``at``: never synced first, then stalest first."""
-    due = (one for one in everyone if one.synced_at is None or one.synced_at < at - RECENT)
+    due = (one for one in everyone if one.synced_at is None or one.synced_at < at - FRESH)
     return sorted(due, key=turn)
 
 

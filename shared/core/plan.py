@@ -16,7 +16,7 @@ LOOKBACK = timedelta(days=3)
 DOCUMENT_AGE = timedelta(days=7)
 #: Pages that a waiting member is served before the rest of a run gives way to others.
 PATIENT_PAGES = 4
-#: Whoever asks again this soon after the newest records came has them.
+#: What was read this short a time ago has nothing new worth a request.
 FRESH = timedelta(hours=1)
 #: An estimate beyond this would be noise: the first page of a long history, or a long outage.
 FORESEEN = timedelta(days=30)

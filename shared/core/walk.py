@@ -77,6 +77,11 @@ def at_checks(head: Head) -> bool:
     return bool(head.checks) and (head.window is None or (history(head) and not _begun(head)))
 
 
+def in_doubt(head: Head) -> bool:
+    """Say whether a walk that is over has to be read again: a deletion may have moved its pages."""
+    return head.walked is not None and head.walked_at is None
+
+
 def postpone(head: Head) -> Head:
     """Leave what is to be asked for by its id until history has been read.
 
@@ -224,8 +229,7 @@ def _note_walk(head: Head, window: Span, now: datetime) -> Head:
     before, at = head.walked, head.walked_at
     if before is not None and (at is None or now < at + TOLD_LATE):
         window = Span(min(before.start, window.start), max(before.end, window.end))
-    doubtful = before is not None and at is None
-    return replace(head, walked=window, walked_at=None if doubtful else now)
+    return replace(head, walked=window, walked_at=None if in_doubt(head) else now)
 
 
 def _doubt(head: Head, before: Head, record: RecordId, said: datetime) -> Head:
@@ -303,7 +307,7 @@ def _rest(head: Head) -> Head:
 
 def _open(head: Head, goal: Span) -> Head:
     window = next_window(head.held, goal)
-    if window is None and head.walked is not None and head.walked_at is None:
+    if window is None and head.walked is not None and in_doubt(head):
         return _again(head, head.walked)
     if window is None:
         return replace(head, window=None, until=None, cursor=None, used=(), reached=None)

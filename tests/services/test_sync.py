@@ -1073,9 +1073,9 @@ def test_news_do_not_wait_for_a_history_that_takes_days(lane: Lane) -> None:
     assert head(world).progress is Progress.FINISHED
 
 
-def at_history(*late: int, days: int = 20) -> World:
+def at_history(*late: int) -> World:
     """A member whose run has been at history for two hours, and whose ``late`` have no score."""
-    world = World(days=days)
+    world = World(days=20)
     world.acme.records = [
         replace(a_record(f"r{n}", start=NOW - timedelta(hours=12 * n + 1)), settled=n not in late)
         for n in range(300)
